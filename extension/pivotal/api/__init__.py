@@ -1,0 +1,1 @@
+"""The same over HTTP, for the page's scripts and for programs."""

@@ -1,0 +1,138 @@
+"""The command line: a run file to a finished run, or a page to work on."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from pivotal.config.derived import add_flags, flags_to_flat
+from pivotal.config.files import read_run_file
+from pivotal.config.train import TrainConfig
+from pivotal.errors import OptionError, PivotalError
+from pivotal.events import Event, Failed, Finished, Saved, StepDone
+from pivotal.hosts.embedded.app import EmbeddedShell, serve
+from pivotal.hosts.embedded.host import EmbeddedHost
+from pivotal.jobs.checks import make_plan
+from pivotal.jobs.desk import work_through
+from pivotal.jobs.runner import Control
+from pivotal.jobs.view import JobView, fold, words
+from pivotal.register import register
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def main(words_given: Sequence[str] | None = None) -> int:
+    """Entry of ``python -m pivotal``; returns the exit code."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(name)s: %(message)s",
+                        datefmt="%H:%M:%S")
+    for noisy in ("httpx", "matplotlib", "PIL"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    parser = _parser()
+    known, rest = parser.parse_known_args(words_given)
+    try:
+        return known.command(known, rest)
+    except OptionError as error:
+        for key, text in error.problems.items():
+            print(f"{key}: {text}", file=sys.stderr)
+        return 2
+    except PivotalError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="install.py", description=sys.modules["pivotal"].__doc__)
+    commands = parser.add_subparsers(required=True)
+    for name, command, text in (("webui", _webui, "Serves the page."), ("train", _train, "Carries out a run file.")):
+        sub = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
+        sub.add_argument("--data-dir", type=Path, default=ROOT / "data", help="Holds models, embeddings and outputs.")
+        sub.set_defaults(command=command)
+        if name == "webui":
+            sub.add_argument("--checkpoint", type=Path, help="A .safetensors checkpoint to begin with.")
+            sub.add_argument("--port", type=int, default=7860)
+            sub.add_argument("--listen", action="store_true", help="Answers other machines, too.")
+            sub.add_argument("--no-browser", action="store_true", help="Opens no browser.")
+        else:
+            sub.add_argument("run_file", type=Path)
+            sub.add_argument("--json", action="store_true", help="Ends with one JSON object on stdout.")
+            sub.add_argument("--stop-after-steps", type=int, metavar="N", help="Stops once N steps are done.")
+            sub.add_argument("--resume", action="store_true", help="Goes on where the run of this name was left.")
+            add_flags(sub.add_argument_group("options of the run, over those of the file"), TrainConfig)
+    return parser
+
+
+def _webui(known: argparse.Namespace, rest: Sequence[str]) -> int:
+    if rest:
+        raise PivotalError(f"{rest[0]!r} is not a flag of webui; see install.py webui --help.")
+    host = EmbeddedHost(known.data_dir, checkpoint=known.checkpoint)
+    shell = EmbeddedShell(host)
+    register(host, shell)
+    return serve(host, shell, port=known.port, listen=known.listen, open_browser=not known.no_browser)
+
+
+def _overrides(known: argparse.Namespace, rest: Sequence[str]) -> dict[str, Any]:
+    """Options given as flags; argparse knows all but those of table rows (``--embeddings.0.placeholder``)."""
+    given = {key: value for key, value in vars(known).items() if "." in key or key in ("name", "seed", "checkpoint")}
+    row_flags, left = flags_to_flat(rest)
+    if left:
+        raise OptionError({left[0]: "is not understood here; options are written --some.option value"})
+    return {key: value for key, value in given.items() if value is not None} | row_flags
+
+
+def _train(known: argparse.Namespace, rest: Sequence[str]) -> int:
+    flat = read_run_file(known.run_file) | _overrides(known, rest)
+    host = EmbeddedHost(known.data_dir)
+    plan = make_plan(flat, host, resume=known.resume)
+    watcher = _Watcher(plan.config.length.steps, plan.config.name)
+    control = Control(stop_after_steps=known.stop_after_steps, patient=False)
+    signal.signal(signal.SIGINT, lambda *_: _interrupt(control))
+    started = time.monotonic()
+    outcome = work_through(plan, host, watcher, control)
+    watcher.bar.close()
+    if known.json:
+        print(json.dumps(_summary(watcher.view, outcome, time.monotonic() - started)))
+    if outcome is None:
+        return 2 if watcher.view.problems else 1
+    return 0
+
+
+def _interrupt(control: Control) -> None:
+    """The first Ctrl-C keeps what is learned, the second ends at once."""
+    if control.stop.is_set():
+        raise KeyboardInterrupt
+    print("Stopping after this step; once more to leave at once.", file=sys.stderr)
+    control.stop.set()
+
+
+def _summary(view: JobView, outcome: Any, seconds: float) -> dict[str, Any]:
+    return {"name": view.name, "state": view.state, "files": [str(path) for path in view.files], "steps": view.step,
+            "seconds": round(seconds, 3), "loss": view.loss, "smooth_loss": view.smooth_loss,
+            "losses": [list(point) for point in view.curve], "metrics": outcome.metrics if outcome else {},
+            "message": view.message, "problems": dict(view.problems)}
+
+
+class _Watcher:
+    """Shows a run's events on the terminal and folds them for the summary."""
+
+    def __init__(self, steps: int, name: str):
+        self.view = JobView(name=name, of=steps, state="running")
+        self.bar = tqdm(total=steps, unit="step", file=sys.stderr, dynamic_ncols=True)
+
+    def __call__(self, event: Event) -> None:
+        self.view = fold(self.view, event)
+        if isinstance(event, StepDone):
+            self.bar.update(event.step - self.bar.n)
+            self.bar.set_postfix(loss=f"{event.smooth_loss:.4f}")
+        elif words(event) and not (isinstance(event, Saved) and event.kind == "state"):
+            self.bar.write(words(event), file=sys.stderr)
+        if isinstance(event, (Failed, Finished)):
+            self.bar.refresh()

@@ -1,0 +1,67 @@
+"""Run files: YAML in and out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pivotal.config.build import flat_from_nested
+from pivotal.config.options import flatten
+from pivotal.errors import OptionError
+
+
+def read_run_file(path: Path) -> dict[str, Any]:
+    """The options that a run file sets, by dotted key, still unchecked.
+
+    Raises:
+        OptionError: under the key ``run file``, when it is missing, is not YAML or is not a mapping.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise OptionError({"run file": f"{path} cannot be read: {error.strerror or error}"}) from error
+    except UnicodeDecodeError as error:
+        raise OptionError({"run file": f"{path} is not UTF-8 text: byte {error.start} is {error.object[error.start]:#x}"
+                           }) from error
+    return parse_run(text, str(path))
+
+
+def parse_run(text: str, where: str) -> dict[str, Any]:
+    """As `read_run_file`, from the text itself; `where` is named in errors."""
+    try:
+        nested = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise OptionError({"run file": f"{where} is not YAML: {' '.join(str(error).split())}"}) from error
+    if nested is None:
+        return {}
+    if not isinstance(nested, Mapping):
+        raise OptionError({"run file": f"{where} holds {type(nested).__name__}; expected lines such as `name: my run`"})
+    return flat_from_nested({str(key): value for key, value in nested.items()})
+
+
+def nested_from_flat(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """{"embeddings.0.placeholder": x} as {"embeddings": [{"placeholder": x}]}."""
+    tree: dict[str, Any] = {}
+    for key, value in flat.items():
+        *path, leaf = key.split(".")
+        node = tree
+        for name in path:
+            node = node.setdefault(name, {})
+        node[leaf] = list(value) if isinstance(value, tuple) else value
+    return _with_lists(tree)
+
+
+def _with_lists(node: Any) -> Any:
+    if not isinstance(node, dict):
+        return node
+    if node and all(name.isdigit() for name in node):
+        return [_with_lists(node[name]) for name in sorted(node, key=int)]
+    return {name: _with_lists(value) for name, value in node.items()}
+
+
+def dump_run(config: Any) -> str:
+    """`config` as a run file that reads back as the same config."""
+    return yaml.safe_dump(nested_from_flat(flatten(config)), sort_keys=False, allow_unicode=True)

@@ -1,0 +1,140 @@
+"""How a training option is declared: once, as a dataclass field; everything else is derived from it.
+
+Standard library only, so it imports on any host, with pydantic 1, 2 or none.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+from collections.abc import Iterator
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+_SPEC = "option"  # the key of an option's spec in its field's metadata
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """What a field alone cannot say. Type, name and default stay with the field."""
+
+    help: str
+    label: str | None = None  # None: made from the field's name
+    ge: float | None = None  # least allowed value, in `unit`
+    le: float | None = None  # greatest allowed value, in `unit`
+    above: float | None = None  # the value must be greater than this
+    step: float | None = None
+    unit: str = ""
+    widget: Literal["auto", "text", "textarea", "folder"] = "auto"
+    shown_when: tuple[str, tuple[Any, ...]] | None = None  # ("other.option", values)
+    tokens: Literal["", "prompt", "caption"] = ""  # the text is tokenized: the form counts its tokens
+    source: str = ""  # paper or file that defines it
+    ss: str = ""  # the key under which other trainers' users expect it in a file's metadata
+    first_page: bool = False  # a beginner needs it
+
+
+def option(default: Any, help: str, **spec: Any) -> Any:
+    """A field that is a training option."""
+    return dataclasses.field(default=default, metadata={_SPEC: Spec(help, **spec)})
+
+
+def group(section: type) -> Any:
+    """A field that holds a section of options."""
+    return dataclasses.field(default_factory=section)
+
+
+def rows() -> Any:
+    """A field that holds any number of sections of one type, typed ``tuple[Section, ...]``."""
+    return dataclasses.field(default=())
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """One leaf of the tree, as the form, the command line and the docs see it."""
+
+    key: str  # "noise.offset": YAML key, preset key, API key; in a table "embeddings.N.placeholder"
+    type: type  # bool, int, float, str; or tuple for one text a line
+    choices: tuple[Any, ...]
+    optional: bool
+    default: Any
+    spec: Spec
+
+    @property
+    def flag(self) -> str:
+        return "--" + self.key.replace("_", "-")
+
+    @property
+    def label(self) -> str:
+        return self.spec.label or self.key.rpartition(".")[2].replace("_", " ").capitalize()
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A field with any number of rows of options."""
+
+    key: str
+    section: type
+
+
+def _unwrap(hint: Any) -> tuple[type, tuple[Any, ...], bool]:
+    args = get_args(hint)
+    if get_origin(hint) in (Union, types.UnionType) and type(None) in args:
+        (inner,) = (arg for arg in args if arg is not type(None))
+        kind, choices, _ = _unwrap(inner)
+        return kind, choices, True
+    if get_origin(hint) is Literal:
+        return type(args[0]), args, False
+    if get_origin(hint) is tuple:
+        return tuple, (), False
+    return hint, (), False
+
+
+def _row_type(hint: Any) -> type | None:
+    args = get_args(hint)
+    return args[0] if get_origin(hint) is tuple and dataclasses.is_dataclass(args[0]) else None
+
+
+def parts(config: type) -> Iterator[tuple[dataclasses.Field[Any], Any, type | None]]:
+    """Each field of `config` with its type, and its row type where it is a table."""
+    hints = get_type_hints(config)
+    for field in dataclasses.fields(config):
+        yield field, hints[field.name], _row_type(hints[field.name])
+
+
+def walk(config: type, prefix: str = "") -> Iterator[Option]:
+    """Every option of `config` outside tables, in the order in which it is declared."""
+    for field, hint, row in parts(config):
+        if dataclasses.is_dataclass(hint):
+            yield from walk(hint, f"{prefix}{field.name}.")
+        elif row is None:
+            yield Option(prefix + field.name, *_unwrap(hint), field.default, field.metadata[_SPEC])
+
+
+def tables(config: type, prefix: str = "") -> Iterator[Table]:
+    """Every table of `config`, in the order in which it is declared."""
+    for field, hint, row in parts(config):
+        if dataclasses.is_dataclass(hint):
+            yield from tables(hint, f"{prefix}{field.name}.")
+        elif row is not None:
+            yield Table(prefix + field.name, row)
+
+
+def everything(config: type) -> Iterator[Option]:
+    """Every option of `config`, those of tables under ``table.N.name``."""
+    yield from walk(config)
+    for table in tables(config):
+        yield from walk(table.section, f"{table.key}.N.")
+
+
+def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
+    """`config` as {"noise.offset": value, "embeddings.0.placeholder": value}."""
+    flat: dict[str, Any] = {}
+    for field, hint, row in parts(type(config)):
+        value = getattr(config, field.name)
+        if dataclasses.is_dataclass(hint):
+            flat |= flatten(value, f"{prefix}{field.name}.")
+        elif row is not None:
+            for index, item in enumerate(value):
+                flat |= flatten(item, f"{prefix}{field.name}.{index}.")
+        else:
+            flat[prefix + field.name] = value
+    return flat

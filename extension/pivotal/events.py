@@ -1,0 +1,108 @@
+"""Facts about a run, told to the page, the terminal and the log alike.
+
+An event never holds a sentence for a screen, a tensor or anything that changes later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal, Union
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What the run is busy with; `done` of `of` where it can be counted."""
+
+    name: Literal["waiting", "loading", "dataset", "caching", "training", "sampling", "saving"]
+    done: int = 0
+    of: int = 0
+
+
+@dataclass(frozen=True)
+class Started:
+    """The run is about to take its first step."""
+
+    steps: int
+    images: int
+    batch: int  # images an optimizer step sees: batch size x accumulation
+    checkpoint: str
+    first_step: int = 0  # more than 0 when resumed
+
+
+@dataclass(frozen=True)
+class StepDone:
+    """One optimizer step is over."""
+
+    step: int  # 1..of
+    of: int
+    loss: float
+    smooth_loss: float
+    rates: Mapping[str, float]  # learning rate by trainable; 0.0 when it has stopped
+    seconds: float  # wall time of this step
+    images_seen: int
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """A preview image was drawn."""
+
+    step: int
+    prompt: str
+    path: Path
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A file was written, whole, and is usable now."""
+
+    step: int
+    path: Path
+    kind: Literal["embedding", "network", "state"]
+    final: bool
+
+
+@dataclass(frozen=True)
+class Noticed:
+    """Something the user should know that does not end the run."""
+
+    text: str
+    key: str = ""
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The run ended without its result; `problems` are under the keys of their options."""
+
+    message: str
+    problems: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The run ended and its files are written."""
+
+    step: int
+    seconds: float
+    loss: float | None
+    files: tuple[Path, ...]
+    stopped: bool  # by the user, before the last step
+
+
+Event = Union[Phase, Started, StepDone, Sampled, Saved, Noticed, Failed, Finished]
+Emit = Callable[[Event], None]
+
+
+def as_json(event: Event) -> dict[str, Any]:
+    """`event` as plain values, its class name under ``event``."""
+    values = {key: _plain(value) for key, value in asdict(event).items()}
+    return {"event": type(event).__name__} | values
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value

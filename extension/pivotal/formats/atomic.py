@@ -1,0 +1,81 @@
+"""Writes that leave either the old file or the new one, whatever happens in between."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors.torch
+from torch import Tensor
+
+SUFFIX = ".pivotal-tmp"  # no host reads files that end so, even in its embeddings folder
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Replaces `path` by `data`: a temporary file beside it, flushed to the disk, then renamed over it.
+
+    Raises:
+        OSError: the disk is full, the folder cannot be written; `path` is as it was and nothing is left behind.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{SUFFIX}")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)  # the file is closed by now: Windows refuses to replace by an open one
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """The rename itself reaches the disk only with the folder; Windows has no such call and needs none."""
+    if os.name == "nt":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    except OSError:  # some network file systems cannot sync a folder; the file itself is safe
+        pass
+    finally:
+        os.close(handle)
+
+
+def write_text(path: Path, text: str) -> None:
+    """`write_bytes`, UTF-8."""
+    write_bytes(path, text.encode("utf-8"))
+
+
+def tensors_to_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    """A safetensors file; the same input gives the same bytes.
+
+    The library writes metadata in an order of its own at each call, so the header is sorted here.
+    """
+    ready = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    data = safetensors.torch.save(ready, metadata=dict(metadata))
+    (length,) = struct.unpack("<Q", data[:8])
+    header = json.loads(data[8:8 + length])
+    header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
+    text = json.dumps(dict(sorted(header.items())), separators=(",", ":"), ensure_ascii=False).encode("utf-8")
+    text += b" " * (-len(text) % 8)  # readers map the data, which must begin at a multiple of 8
+    return struct.pack("<Q", len(text)) + text + data[8 + length:]
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """`write_bytes` of a safetensors file."""
+    write_bytes(path, tensors_to_bytes(tensors, metadata))
+
+
+def remove_leftovers(folder: Path) -> list[Path]:
+    """Deletes the temporary files that a killed process left in `folder`; returns them."""
+    found = [path for path in folder.glob(f".*{SUFFIX}") if path.is_file()]
+    for path in found:
+        path.unlink(missing_ok=True)
+    return found

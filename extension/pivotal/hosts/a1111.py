@@ -1,0 +1,193 @@
+"""AUTOMATIC1111's stable-diffusion-webui as a host: trains on the checkpoint that it has loaded. Seen with 1.10.1."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pivotal.errors import HostError
+from pivotal.hosts.a1111_model import family_of, model_over, refuse_what_cannot_be_shared, take_out_networks, unharmed
+from pivotal.hosts.a1111_queue import Turn
+from pivotal.hosts.a1111_text import tokenizers
+from pivotal.hosts.protocol import Checkpoint, Folders, PromptContext
+from pivotal.models.diffusion import DiffusionModel
+from pivotal.prompts.vocabulary import clip_tokenizer
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class A1111Host:
+    """See hosts.protocol.Host."""
+
+    name = "a1111"
+
+    def __init__(self) -> None:
+        self._turn = Turn()
+        self._vocabulary: Any = None  # a tokenizer of our own, made when the host has none yet
+
+    def checkpoint(self) -> Checkpoint | None:
+        model = _loaded()
+        info = getattr(model, "sd_checkpoint_info", None)
+        if info is None:
+            return None
+        return Checkpoint(_listed_name(info), Path(info.filename).absolute(), family_of(model))
+
+    def checkpoints(self) -> Sequence[str]:
+        return list(_by_name())
+
+    def folders(self) -> Folders:
+        from modules import paths, shared
+
+        # Set by the built-in Lora extension, which may be disabled.
+        loras = getattr(shared.cmd_opts, "lora_dir", None) or Path(paths.models_path) / "Lora"
+        found = [Path(folder).absolute()
+                 for folder in (shared.cmd_opts.embeddings_dir, loras, Path(paths.data_path) / "pivotal")]
+        for folder in found:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise HostError(f"{folder} cannot be made: {error.strerror or error}.") from error
+        return Folders(*found)
+
+    def run(self, work: Callable[[], T]) -> T:
+        with self._turn.job():
+            return work()
+
+    def stop_requested(self) -> bool:
+        return self._turn.interrupted()
+
+    @contextmanager
+    def borrow(self, checkpoint: str) -> Iterator[DiffusionModel]:
+        assert self._turn.mine, "borrow is for inside of run"
+        with _switched_to(checkpoint) as model:
+            refuse_what_cannot_be_shared(model)
+            take_out_networks(model)
+            info = model.sd_checkpoint_info
+            text = tokenizers(model, family_of(model)) or {"": self._own_tokenizer()}
+            with unharmed(model):
+                yield model_over(model, next(iter(text.values())))
+            # POST /sdapi/v1/unload-checkpoint and extensions take no lock; the same file's tensors may be others now.
+            if _loaded() is not model or model.sd_checkpoint_info is not info:
+                log.warning("The WebUI changed its checkpoint from %s during the run.", info.name)
+
+    def prompt_context(self) -> PromptContext:
+        from modules import sd_hijack
+
+        model = _loaded()
+        encoders = tokenizers(model, family_of(model)) or {"clip_l": self._own_tokenizer()}
+        # A copy made in one go: another thread may be reading the folder anew.
+        known = list(sd_hijack.model_hijack.embedding_db.word_embeddings.items())
+        return PromptContext(encoders, {name: embedding.vectors for name, embedding in known})
+
+    def refresh(self, artifact: Path) -> None:
+        with self._turn.locked():
+            if artifact.absolute().is_relative_to(self.folders().loras):
+                _refresh_networks()
+            else:
+                _refresh_embeddings(artifact)
+            _forget_prompts()
+
+    def _own_tokenizer(self) -> Any:
+        if self._vocabulary is None:
+            self._vocabulary = clip_tokenizer(self.folders().scratch / "vocabulary")
+        return self._vocabulary
+
+
+def _loaded() -> Any:
+    """The model in memory, or None; `shared.sd_model` would load one, and make the caller wait for it."""
+    from modules import sd_models
+
+    return sd_models.model_data.sd_model
+
+
+def _listed_name(info: Any) -> str:
+    return os.path.splitext(info.name)[0].replace("\\", "/")  # noqa: PTH122  "v1.5" has a dot and no suffix
+
+
+def _by_name() -> dict[str, Any]:
+    from modules import sd_models
+
+    return {_listed_name(info): info for info in list(sd_models.checkpoints_list.values())}
+
+
+@contextmanager
+def _switched_to(checkpoint: str) -> Iterator[Any]:
+    """The host's model with the weights of `checkpoint` ("": as they are); on exit the ones before are loaded again.
+
+    What the user has chosen in the page is left alone, so that the host shows and saves what it did before.
+    """
+    from modules import sd_models, shared
+
+    model = shared.sd_model  # loads the chosen checkpoint if the host has not done so yet (--skip-load-model-at-start)
+    if model is None:
+        raise HostError("the WebUI has no checkpoint loaded, or could not load it; its log says why.")
+    before = model.sd_checkpoint_info
+    if not checkpoint or checkpoint == _listed_name(before):
+        yield model
+        return
+    wanted = _by_name().get(checkpoint)
+    if wanted is None:
+        raise HostError(f"{checkpoint!r} is not among the WebUI's checkpoints.")
+    try:
+        yield _load(wanted)
+    finally:
+        with sd_models.SkipWritingToConfig():
+            sd_models.reload_model_weights(info=before)
+
+
+def _load(info: Any) -> Any:
+    """Loads another checkpoint by the host's own means.
+
+    Raises:
+        HostError: it cannot be loaded.
+    """
+    from modules import sd_models
+
+    try:
+        with sd_models.SkipWritingToConfig():
+            model = sd_models.reload_model_weights(info=info)
+    except Exception as error:
+        log.exception("%s could not be loaded", info.name)
+        raise HostError(f"the WebUI could not load {info.name}: {type(error).__name__}: {error}") from error
+    return model
+
+
+def _refresh_embeddings(artifact: Path) -> None:
+    """The host finds a new file by itself, but not one that was replaced within a subfolder or the same second."""
+    from modules import sd_hijack
+
+    if _loaded() is None:
+        return  # loading a checkpoint reads all embeddings
+    database = sd_hijack.model_hijack.embedding_db
+    database.load_textual_inversion_embeddings(force_reload=True)
+    if artifact.stem in database.skipped_embeddings:
+        raise HostError(f"{artifact.name} does not fit the checkpoint that is loaded; it will be found with one it fits.")
+    if artifact.stem not in database.word_embeddings:
+        raise HostError(f"the WebUI did not take up {artifact}; its log says why.")
+
+
+def _refresh_networks() -> None:
+    """A replaced LoRA under the same tag would go on in its old form: layers compare names, not files."""
+    take_out_networks(_loaded())
+    networks = sys.modules.get("networks")
+    if hasattr(networks, "list_available_networks"):
+        networks.list_available_networks()
+
+
+def _forget_prompts() -> None:
+    """Empties the cache of encoded prompts, whose key is the prompt's text and not what an embedding in it is.
+
+    In place: a generation that waits in the queue may hold the very lists (processing.py, persistent_cond_cache).
+    """
+    from modules.processing import StableDiffusionProcessing, StableDiffusionProcessingTxt2Img
+
+    for cache in (StableDiffusionProcessing.cached_c, StableDiffusionProcessing.cached_uc,
+                  StableDiffusionProcessingTxt2Img.cached_hr_c, StableDiffusionProcessingTxt2Img.cached_hr_uc):
+        cache[:] = [None, None]

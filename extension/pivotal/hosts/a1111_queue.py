@@ -1,0 +1,84 @@
+"""AUTOMATIC1111's queue lock and its Interrupt, held and heard by one run at a time. Seen with 1.10.1."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+JOB = "Pivotal training"  # what the host's progress API names
+
+
+class Turn:
+    """Our turn in the host's queue: its lock, which is not re-entrant, and who has it."""
+
+    def __init__(self) -> None:
+        self._holder: int | None = None
+        self._heard = threading.Event()
+
+    @property
+    def mine(self) -> bool:
+        """Whether the calling thread has the lock through us."""
+        return self._holder == threading.get_ident()
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Nobody else uses the model meanwhile; costs nothing where the calling thread has the lock already."""
+        from modules import call_queue
+
+        if self.mine:
+            yield
+            return
+        with call_queue.queue_lock:
+            self._holder = threading.get_ident()
+            try:
+                yield
+            finally:
+                self._holder = None
+
+    @contextmanager
+    def job(self) -> Iterator[None]:
+        """The lock, and what the host shows and asks of a job: its name, its progress, its Interrupt."""
+        from modules import shared
+
+        with self.locked():
+            shared.state.begin(job=JOB)  # clears an Interrupt that was meant for others
+            shared.state.sampling_steps = 0  # left over from the last generation, it would skew the progress
+            self._heard.clear()
+            try:
+                with _interrupts_heard(shared.state, self._heard):
+                    yield
+            finally:
+                shared.state.interrupted = False
+                shared.state.end()
+
+    def interrupted(self) -> bool:
+        """Whether Interrupt was pressed since the job began."""
+        from modules import shared
+
+        if self.mine and shared.state.interrupted:  # set by an extension, not through interrupt()
+            self._heard.set()
+        return self._heard.is_set()
+
+
+@contextmanager
+def _interrupts_heard(state: Any, heard: threading.Event) -> Iterator[None]:
+    """Sets `heard` when the host is told to interrupt while it lasts.
+
+    Looking at `state.interrupted` now and then is not enough: the end of any handler of the page sets it back to False
+    (call_queue.py, wrap_gradio_call). And "Reload UI" calls interrupt() too (shared_state.py, request_restart), which
+    asks for a new page, not for the end of a run.
+    """
+
+    def interrupt() -> None:
+        if sys._getframe(1).f_code.co_name != "request_restart":
+            heard.set()
+            type(state).interrupt(state)
+
+    state.interrupt = interrupt
+    try:
+        yield
+    finally:
+        del state.interrupt

@@ -1,0 +1,47 @@
+"""A lock that is given to whoever has waited longest."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+
+
+class FifoLock:
+    """As threading.Lock in a `with`, but fair: a long run between two images cannot be overtaken for ever."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._line: deque[int] = deque()  # threads; the first one has the lock
+
+    def __enter__(self) -> FifoLock:
+        me = threading.get_ident()
+        with self._changed:
+            if me in self._line:
+                raise RuntimeError("this thread holds the host's lock already")
+            self._line.append(me)
+            try:
+                self._changed.wait_for(lambda: self._line[0] == me)
+            except BaseException:  # Ctrl-C while waiting: the next in line must not wait for us
+                self._leave(me)
+                raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._leave(threading.get_ident())
+
+    def _leave(self, thread: int) -> None:
+        self._line.remove(thread)
+        self._changed.notify_all()
+
+    @property
+    def is_mine(self) -> bool:
+        """Whether the calling thread holds it."""
+        with self._changed:
+            return bool(self._line) and self._line[0] == threading.get_ident()
+
+    @property
+    def is_held(self) -> bool:
+        """Whether anybody holds it."""
+        with self._changed:
+            return bool(self._line)

@@ -1,0 +1,88 @@
+"""What the trainer asks of a host, and what a host with a page offers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+from pivotal.models.diffusion import DiffusionModel
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Absolute, existing folders of the host."""
+
+    embeddings: Path
+    loras: Path
+    scratch: Path  # ours: runs, states, caches
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What the host has in memory now."""
+
+    name: str  # as the host lists it, without extension
+    path: Path
+    family: str  # "sd1", "sd2" or "sdxl"
+
+
+@dataclass(frozen=True)
+class PromptContext:
+    """What counting tokens needs, got without the host's lock."""
+
+    encoders: Mapping[str, Any]  # encoder's name -> its tokenizer
+    embeddings: Mapping[str, int]  # name -> number of vectors, of all embeddings the prompt box knows
+
+
+@runtime_checkable
+class Host(Protocol):
+    """Nothing outside hosts/ may know which host it is."""
+
+    name: str  # "a1111", for logs and bug reports; never compared with
+
+    def checkpoint(self) -> Checkpoint | None:
+        """What is loaded now; None when nothing is."""
+
+    def checkpoints(self) -> Sequence[str]:
+        """Names that `borrow` takes."""
+
+    def folders(self) -> Folders:
+        """Where files go."""
+
+    def run(self, work: Callable[[], T]) -> T:
+        """Does `work` in the calling thread while this host lets nobody else use the model: holding its queue lock."""
+
+    def borrow(self, checkpoint: str) -> AbstractContextManager[DiffusionModel]:
+        """Lends the loaded model, under `run`. On exit, raised through or not, the host generates exactly what it did
+        before: weights, dtypes, devices, requires_grad, training mode, hooks.
+
+        Args:
+            checkpoint: the name of one of `checkpoints`; "" is what is loaded.
+
+        Raises:
+            HostError: when nothing is loaded, no checkpoint has that name, or its weights cannot be lent.
+        """
+
+    def prompt_context(self) -> PromptContext:
+        """Tokenizers and embeddings as the prompt box uses them; never waits."""
+
+    def refresh(self, artifact: Path) -> None:
+        """Makes a file just written usable in the next prompt, also when it replaced one of the same name."""
+
+    def stop_requested(self) -> bool:
+        """Whether the user pressed the host's own Interrupt since the run began."""
+
+
+class Shell(Protocol):
+    """A host with a page. Headless has none."""
+
+    def add_tab(self, title: str, identifier: str, build: Callable[[], None]) -> None:
+        """`build` is called inside a gradio Blocks when the page is made."""
+
+    def add_routes(self, attach: Callable[[Any], None]) -> None:
+        """`attach` is called with the FastAPI app when there is one."""

@@ -1,0 +1,205 @@
+"""Carries out a plan: borrow, prepare, train, save, refresh."""
+
+from __future__ import annotations
+
+import errno
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pivotal.config.files import dump_run
+from pivotal.embeddings.trained import TrainedEmbedding
+from pivotal.errors import HostError, PivotalError, TrainingError
+from pivotal.events import Emit, Finished, Noticed, Phase, Saved, Started
+from pivotal.formats.atomic import remove_leftovers, write_bytes, write_text
+from pivotal.hosts.protocol import Host
+from pivotal.jobs.checks import Plan
+from pivotal.jobs.outputs import embedding_files, keep_older, save_state
+from pivotal.jobs.paths import RunPaths, run_paths
+from pivotal.jobs.preparation import make_batches, make_embedding, make_session, prepare_model
+from pivotal.jobs.previews import Previews
+from pivotal.models.diffusion import DiffusionModel
+from pivotal.training.loop import train
+from pivotal.training.measure import denoising_error
+from pivotal.training.session import Session
+
+RETRY_SECONDS = 10.0
+
+
+@dataclass
+class Control:
+    """How others reach a running job."""
+
+    stop: threading.Event = field(default_factory=threading.Event)
+    stop_after_steps: int | None = None  # stops, as if asked to, once so many steps are done
+    patient: bool = True  # waits for room on a full disk instead of failing
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run has learned, outside of the model it was learned on."""
+
+    files: dict[Path, bytes]
+    step: int
+    loss: float | None
+    stopped: bool
+    metrics: dict[str, float]
+
+
+class Run:
+    """One run of a plan on a host.
+
+    Raises, from `go`:
+        PivotalError: in words, with all files as they were or whole and new.
+    """
+
+    def __init__(self, plan: Plan, host: Host, emit: Emit, control: Control):
+        self.plan, self.host, self.emit, self.control = plan, host, emit, control
+        self.config = plan.config
+        self.folders = host.folders()
+        self.paths: RunPaths = run_paths(self.folders, plan.config.name)
+
+    def go(self) -> Outcome:
+        """The whole run, in the calling thread."""
+        started = time.monotonic()
+        self.paths.folder.mkdir(parents=True, exist_ok=True)
+        for folder in (self.paths.folder, self.folders.embeddings):
+            remove_leftovers(folder)
+        write_text(self.paths.run_file, dump_run(self.config))
+        self.emit(Phase("waiting"))
+        outcome = self.host.run(self._borrowed)
+        # The model is given back by now: however long a full disk keeps us, the host can generate.
+        self.emit(Phase("saving"))
+        written = self._save(outcome.files, outcome.step, final=True)
+        self.emit(Finished(outcome.step, time.monotonic() - started, outcome.loss, tuple(written), outcome.stopped))
+        return outcome
+
+    def _borrowed(self) -> Outcome:
+        self.emit(Phase("loading"))
+        with self.host.borrow(self.config.checkpoint) as lent:
+            model = prepare_model(lent, self.config)
+            embeddings = [make_embedding(row, index, self.config, model)
+                          for index, row in enumerate(self.config.embeddings)]
+            return self._train(model, embeddings)
+
+    def _train(self, model: DiffusionModel, embeddings: Sequence[TrainedEmbedding]) -> Outcome:
+        counts = {embedding.placeholder: len(embedding.values[0]) for embedding in embeddings}
+        batches = make_batches(self.plan.captions, self.config, model, counts, size=self.config.batch.size,
+                               emit=self.emit, stopped=self._should_stop)
+        if batches is None:
+            raise PivotalError("Stopped before the first step; nothing was changed.")
+        session = make_session(self.plan, model, embeddings, batches)
+        measure = self._measure(session, counts)
+        metrics = {"error_before": measure()} if measure else {}
+        previews = Previews(self.config, self.plan.captions, model, embeddings, counts, self.paths, self.emit)
+        self._announce(session)
+        stopped = self._loop(session, previews, embeddings)
+        self._keep_state(session)
+        if measure:
+            metrics["error_after"] = measure()
+        loss = session.progress.smooth_loss if session.progress.step else None
+        files = embedding_files(self.config, model, embeddings, self.folders, session.progress.step, final=True)
+        return Outcome(files, session.progress.step, loss, stopped, metrics)
+
+    def _announce(self, session: Session) -> None:
+        checkpoint = self.host.checkpoint()
+        batch = self.config.batch.size * self.config.batch.accumulation
+        self.emit(Started(self.config.length.steps, session.batches.images, batch,
+                          checkpoint.name if checkpoint else "", session.progress.step))
+        self.emit(Phase("training"))
+
+    def _loop(self, session: Session, previews: Previews, embeddings: Sequence[TrainedEmbedding]) -> bool:
+        def after_step() -> None:
+            step = session.progress.step
+            if _due(step, self.config.save.state_every_steps):
+                self._keep_state(session)
+            if _due(step, self.config.save.every_steps) and step < self.config.length.steps:
+                self._save(embedding_files(self.config, session.model, embeddings, self.folders, step, final=False),
+                           step, final=False)
+            if _due(step, self.config.samples.every_steps) or step == self.config.length.steps:
+                previews.draw(step, self._should_stop)
+
+        def should_stop() -> bool:
+            after = self.control.stop_after_steps
+            return self._should_stop() or (after is not None and session.progress.step >= after)
+
+        if session.progress.step == 0:
+            previews.draw(0, self._should_stop)
+        try:
+            return train(session, self.config.length.steps, self.emit, after_step=after_step, should_stop=should_stop)
+        except TrainingError:
+            self._keep_state(session)  # the weights are those before the step that failed
+            raise
+
+    def _should_stop(self) -> bool:
+        return self.control.stop.is_set() or self.host.stop_requested()
+
+    def _measure(self, session: Session, counts: dict[str, int]) -> Callable[[], float] | None:
+        images = self.config.measure.images
+        if not images:
+            return None
+        batches = session.batches
+        if self.plan.measured is not self.plan.captions:
+            batches = make_batches(self.plan.measured, self.config, session.model, counts, size=self.config.batch.size,
+                                   emit=self.emit, stopped=lambda: False)
+        return lambda: denoising_error(session, batches, min(images, batches.images))
+
+    def _keep_state(self, session: Session) -> None:
+        """A state that cannot be written costs nothing but itself: the run goes on and says so."""
+        try:
+            path = save_state(session, self.config, self.paths)
+        except OSError as error:
+            self.emit(Noticed(f"The state could not be written ({reason(error)}); the last one is still there."))
+            return
+        self.emit(Saved(session.progress.step, path, "state", False))
+
+    def _save(self, files: dict[Path, bytes], step: int, *, final: bool) -> list[Path]:
+        written = []
+        for path, data in files.items():
+            if not self._write(path, data, final):
+                continue
+            self._refresh(path)
+            self.emit(Saved(step, path, "embedding", final))
+            written.append(path)
+        return written
+
+    def _refresh(self, path: Path) -> None:
+        try:
+            self.host.refresh(path)
+        except HostError as error:
+            self.emit(Noticed(f"{path.name} is written, but the host could not take it up: {error}"))
+
+    def _write(self, path: Path, data: bytes, final: bool) -> bool:
+        """Writes one file; a result is held in memory until there is room for it, or Stop is pressed."""
+        if final:
+            self.control.stop.clear()  # a Stop that ended the loop shall not give up its result, too
+        while True:
+            try:
+                if final and self.config.save.existing == "keep_copy":
+                    kept = keep_older(path, data, self.paths)
+                    if kept is not None:
+                        self.emit(Noticed(f"The older {path.name} is kept as {kept}."))
+                write_bytes(path, data)
+                return True
+            except OSError as error:
+                if not final:
+                    self.emit(Noticed(f"{path.name} could not be written ({reason(error)}); the run goes on."))
+                    return False
+                self.emit(Noticed(f"{path} could not be written: {reason(error)}. What was learned is kept in memory and "
+                                  f"written as soon as there is room; Stop gives it up.", "name"))
+                if not self.control.patient or self.control.stop.wait(RETRY_SECONDS):
+                    raise TrainingError(f"{path} could not be written: {reason(error)}. The run's state is "
+                                        f"{self.paths.state}; make room and resume.") from error
+
+
+def _due(step: int, every: int) -> bool:
+    return bool(every) and step % every == 0
+
+
+def reason(error: OSError) -> str:
+    """An operating system's error in a few words."""
+    if error.errno == errno.ENOSPC:
+        return "the disk is full"
+    return error.strerror or str(error)

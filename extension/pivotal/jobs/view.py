@@ -1,0 +1,109 @@
+"""A run as one sees it now, folded from its events; frozen, so any thread may read it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+
+from pivotal.events import Event, Failed, Finished, Noticed, Phase, Sampled, Saved, Started, StepDone
+
+State = Literal["idle", "running", "stopping", "finished", "stopped", "failed"]
+CURVE, LOG, SAMPLES = 400, 30, 200  # points, lines and images that are kept
+
+
+@dataclass(frozen=True)
+class JobView:
+    """What the page and the API show of a run."""
+
+    id: str = ""
+    name: str = ""
+    state: State = "idle"
+    phase: str = ""
+    phase_done: int = 0
+    phase_of: int = 0
+    step: int = 0
+    of: int = 0
+    loss: float | None = None
+    smooth_loss: float | None = None
+    seconds: float = 0.0  # spent in steps
+    seconds_per_step: float | None = None  # smoothed
+    curve: tuple[tuple[int, float, float], ...] = ()  # (step, loss, smoothed loss)
+    stride: int = 1  # steps between two points of the curve
+    rates: Mapping[str, float] = field(default_factory=dict)
+    samples: tuple[tuple[int, str, Path], ...] = ()  # (step, prompt, file), latest last
+    files: tuple[Path, ...] = ()
+    log: tuple[str, ...] = ()
+    message: str = ""
+    problems: Mapping[str, str] = field(default_factory=dict)
+    version: int = 0  # grows with every event
+
+    @property
+    def steps_per_second(self) -> float | None:
+        return 1 / self.seconds_per_step if self.seconds_per_step else None
+
+    @property
+    def seconds_left(self) -> float | None:
+        return None if self.seconds_per_step is None else self.seconds_per_step * (self.of - self.step)
+
+
+def fold(view: JobView, event: Event) -> JobView:
+    """`view` after `event`."""
+    changed = _changed(view, event)
+    line = words(event)
+    log = (*view.log, line)[-LOG:] if line else view.log
+    return replace(view, version=view.version + 1, log=log, **changed)
+
+
+def _changed(view: JobView, event: Event) -> dict[str, object]:
+    if isinstance(event, Phase):
+        return {"phase": event.name, "phase_done": event.done, "phase_of": event.of}
+    if isinstance(event, Started):
+        return {"of": event.steps, "step": event.first_step}
+    if isinstance(event, StepDone):
+        return _stepped(view, event)
+    if isinstance(event, Sampled):
+        return {"samples": (*view.samples, (event.step, event.prompt, event.path))[-SAMPLES:]}
+    if isinstance(event, Saved):
+        return {} if event.kind == "state" else {"files": (*(p for p in view.files if p != event.path), event.path)}
+    if isinstance(event, Failed):
+        return {"state": "failed", "message": event.message, "problems": dict(event.problems), "phase": ""}
+    if isinstance(event, Finished):
+        return {"state": "stopped" if event.stopped else "finished", "phase": "", "files": event.files}
+    return {}
+
+
+def _stepped(view: JobView, event: StepDone) -> dict[str, object]:
+    previous = view.seconds_per_step
+    pace = event.seconds if previous is None else 0.9 * previous + 0.1 * event.seconds
+    curve, stride = view.curve, view.stride
+    if event.step % stride == 0:
+        curve = (*curve, (event.step, event.loss, event.smooth_loss))
+    if len(curve) > CURVE:  # half of the points say as much
+        curve, stride = curve[1::2], stride * 2
+    return {"step": event.step, "of": event.of, "loss": event.loss, "smooth_loss": event.smooth_loss,
+            "seconds": view.seconds + event.seconds, "seconds_per_step": pace, "curve": curve, "stride": stride,
+            "rates": dict(event.rates)}
+
+
+def words(event: Event) -> str:
+    """A line for the log; empty for events that come too often."""
+    if isinstance(event, Started):
+        resumed = f", resumed at step {event.first_step}" if event.first_step else ""
+        return (f"Training on {event.checkpoint}: {event.images} images, {event.steps} steps of {event.batch} images"
+                f"{resumed}.")
+    if isinstance(event, Phase) and event.done == 0 and event.name in ("waiting", "loading", "caching", "saving"):
+        return {"waiting": "Waiting for the host.", "loading": "Borrowing the checkpoint.",
+                "caching": f"Encoding {event.of} images.", "saving": "Saving."}[event.name]
+    if isinstance(event, Sampled):
+        return f"Step {event.step}: drew {event.prompt!r}."
+    if isinstance(event, Saved):
+        return f"Step {event.step}: wrote {event.path}."
+    if isinstance(event, Noticed):
+        return event.text
+    if isinstance(event, Failed):
+        return f"Failed: {event.message}"
+    if isinstance(event, Finished):
+        return f"{'Stopped' if event.stopped else 'Finished'} after {event.step} steps, {event.seconds:.0f} s."
+    return ""

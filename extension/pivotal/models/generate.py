@@ -1,0 +1,142 @@
+"""Images from a model, through diffusers' pipelines; the same numbers in give the same image out."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from diffusers import StableDiffusionPipeline, StableDiffusionXLPipeline
+from PIL import Image
+from torch import Generator, Tensor
+
+from pivotal.models.diffusion import Conditioning, DiffusionModel, Vectors
+from pivotal.models.samplers import make_scheduler
+from pivotal.prompts.chunks import CHUNK, Chunk, tokenize_prompt
+
+
+@dataclass(frozen=True)
+class GenerateSettings:
+    """How an image is drawn."""
+
+    width: int = 512  # px, a multiple of 8
+    height: int = 512  # px, a multiple of 8
+    steps: int = 20
+    sampler: str = "Euler"
+    cfg_scale: float = 7.0  # 1: no guidance (arXiv:2207.12598)
+    seed: int = 1  # of the first image; each further one has the next number
+    batch: int = 1
+
+
+def conditioning_for(model: DiffusionModel, text: str, vectors: Vectors | None = None, emphasis: bool = True,
+                     clip_skip: int = 1) -> Conditioning:
+    """What the UNet is told of `text`, whose placeholders stand for `vectors` and whose (words:1.2) are emphasised.
+
+    Emphasis is A1111's "Original" (modules/sd_emphasis.py of 1.10): each token's output is multiplied by its weight,
+    then each encoder's chunk is scaled back to the mean it had.
+    """
+    counts = {name: len(tensors[0]) for name, tensors in (vectors or {}).items()}
+    prompt = tokenize_prompt(text, model.tokenizer, counts, emphasis=emphasis)
+    with torch.no_grad():
+        conditioning = model.encode_prompts([prompt], vectors, clip_skip)
+    if all(weight == 1 for chunk in prompt.chunks for weight in chunk.weights):
+        return conditioning
+    rows = conditioning.hidden.reshape(len(prompt.chunks), CHUNK + 2, -1)
+    weights = torch.stack([chunk_weights(chunk) for chunk in prompt.chunks]).to(rows.device, rows.dtype)
+    parts = [emphasised(part, weights) for part in rows.split(list(model.widths), dim=-1)]
+    return Conditioning(torch.cat(parts, dim=-1).reshape(conditioning.hidden.shape), conditioning.pooled)
+
+
+def chunk_weights(chunk: Chunk) -> Tensor:
+    """(77,) a weight for begin, each token, end and padding."""
+    weights = torch.ones(CHUNK + 2)
+    weights[1 : 1 + len(chunk.weights)] = torch.tensor(chunk.weights)
+    return weights
+
+
+def emphasised(hidden: Tensor, weights: Tensor) -> Tensor:
+    """`hidden` (chunks, 77, width) times `weights` (chunks, 77), each chunk scaled back to its mean."""
+    weighted = hidden * weights[..., None]
+    before, after = (values.float().mean(dim=(1, 2), keepdim=True) for values in (hidden, weighted))
+    # A1111 divides by zero here when a text encoder's last norm was never trained.
+    ratio = torch.where(after == 0, torch.ones_like(after), before / after)
+    return weighted * ratio.to(hidden.dtype)
+
+
+@torch.no_grad()
+def generate(model: DiffusionModel, prompt: Conditioning, negative: Conditioning, settings: GenerateSettings,
+             on_step: Callable[[int, int], None] | None = None,
+             should_stop: Callable[[], bool] | None = None) -> list[Image.Image]:
+    """Draws `settings.batch` images; with `should_stop` true at a step, nothing.
+
+    Args:
+        on_step: called with the number of steps done, and of all.
+    """
+    pipeline = _pipeline(model, settings)
+    stopped = False
+
+    def after_step(pipe: Any, index: int, _timestep: Any, values: dict[str, Any]) -> dict[str, Any]:
+        nonlocal stopped
+        if on_step is not None and not stopped:
+            on_step(index + 1, settings.steps)
+        if should_stop is not None and should_stop():
+            stopped = pipe._interrupt = True  # as diffusers' guide to interrupting says
+        return values
+
+    generators = [Generator().manual_seed((settings.seed + index) % 2**64) for index in range(settings.batch)]
+    latents = pipeline(
+        height=settings.height, width=settings.width, num_inference_steps=settings.steps,
+        guidance_scale=float(settings.cfg_scale), generator=generators,
+        latents=_first_noise(model, settings, generators), output_type="latent", return_dict=False,
+        callback_on_step_end=after_step, **_embeds(model, prompt, negative, settings.batch),
+    )[0]
+    return [] if stopped else decode(model, latents)
+
+
+def _pipeline(model: DiffusionModel, settings: GenerateSettings) -> Any:
+    """A pipeline over the model's own modules; it owns nothing and is made anew for each call.
+
+    Without text encoders: it would cast the conditioning to their dtype, which may not be the UNet's.
+    """
+    parts = {"vae": model.vae, "unet": model.unet, "text_encoder": None, "tokenizer": None,
+             "scheduler": make_scheduler(settings.sampler, model.alphas_cumprod, model.prediction)}
+    if model.family.size_ids:
+        pipeline = StableDiffusionXLPipeline(**parts, text_encoder_2=None, tokenizer_2=None, add_watermarker=False)
+    else:
+        pipeline = StableDiffusionPipeline(**parts, safety_checker=None, feature_extractor=None,
+                                           requires_safety_checker=False)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def _first_noise(model: DiffusionModel, settings: GenerateSettings, generators: list[Generator]) -> Tensor:
+    """(B, 4, H/8, W/8), drawn on the CPU, so that an image does not depend on the device."""
+    shape = (model.unet.config.in_channels, settings.height // 8, settings.width // 8)
+    return torch.stack([torch.randn(shape, generator=generator) for generator in generators]).to(
+        model.device, model.dtype)
+
+
+def _embeds(model: DiffusionModel, prompt: Conditioning, negative: Conditioning, batch: int) -> dict[str, Tensor]:
+    """The pipeline's arguments. Prompts of different length are repeated to a common one: attention over a context
+    and its copies is attention over the context, so each acts as if it were alone."""
+    common = math.lcm(prompt.hidden.shape[1], negative.hidden.shape[1])
+    embeds = {"prompt_embeds": prompt.hidden.repeat(batch, common // prompt.hidden.shape[1], 1),
+              "negative_prompt_embeds": negative.hidden.repeat(batch, common // negative.hidden.shape[1], 1)}
+    if model.family.size_ids:
+        embeds["pooled_prompt_embeds"] = prompt.pooled.repeat(batch, 1)
+        embeds["negative_pooled_prompt_embeds"] = negative.pooled.repeat(batch, 1)
+    return {name: tensor.to(model.device, model.dtype) for name, tensor in embeds.items()}
+
+
+def decode(model: DiffusionModel, latents: Tensor) -> list[Image.Image]:
+    """Images of (B, 4, h, w) latents."""
+    weight = next(model.vae.parameters())
+    scaled = latents.float() / model.family.latent_scale
+    pixels = model.vae.decode(scaled.to(weight.dtype), return_dict=False)[0]
+    if weight.dtype == torch.float16 and not pixels.isfinite().all():  # SDXL's first VAE overflows in fp16
+        pixels = copy.deepcopy(model.vae).float().decode(scaled, return_dict=False)[0]
+    levels = (pixels.float() / 2 + 0.5).clamp(0, 1).nan_to_num() * 255
+    return [Image.fromarray(image.round().byte().permute(1, 2, 0).cpu().numpy()) for image in levels]

@@ -1,0 +1,30 @@
+"""What the loop is fed with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from pivotal.prompts.chunks import TokenizedPrompt
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images of one size with their captions."""
+
+    latents: Tensor  # (B, 4, h, w) fp32, CPU
+    prompts: Sequence[TokenizedPrompt]  # B
+    size_ids: Tensor  # (B, 6) px: original height, width, crop top, left, target height, width
+
+
+class Batches(Protocol):
+    """An endless, repeatable source of batches."""
+
+    images: int  # in an epoch
+    size: int  # images in a batch
+
+    def at(self, position: int) -> Batch:
+        """The batch that begins after `position` images; the same each time it is asked for."""

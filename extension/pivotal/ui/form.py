@@ -1,0 +1,145 @@
+"""The form: every option's widget, in the order of the options, and its values back under their keys."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from html import escape
+from typing import Any
+
+import gradio as gr
+
+from pivotal.config.options import Option, Table, parts, tables, walk
+from pivotal.ui.gradio_compat import html, keep_out_of_ui_config, on_change
+from pivotal.ui.rows import flat_from_rows, rows_editor, rows_from_flat, rows_text
+from pivotal.ui.widgets import as_typed, element_id, is_wide, widget_for
+
+
+class Form:
+    """Widgets for all options of `config`, drawn where it is made: what a beginner needs, then the rest, folded."""
+
+    def __init__(self, config: type, values: Mapping[str, Any] | None = None):
+        self.config = config
+        self.widgets: dict[str, Any] = {}  # by option's key
+        self.editors: dict[str, Any] = {}  # by table's key
+        self.sections: dict[str, Any] = {}  # accordions, by section's name
+        self._boxes: dict[str, Any] = {}  # what is shown and hidden, by option's key
+        self._tables: dict[str, Table] = {table.key: table for table in tables(config)}
+        self._options = list(walk(config))
+        self._values = values or {}
+        self._draw_first_page()
+        for name, title, note in self._titles():
+            self._draw_section(name, title, note)
+        for option in self._options:
+            if option.spec.shown_when:
+                self._show_when(option)
+
+    # -- values
+
+    @property
+    def inputs(self) -> list[Any]:
+        """The widgets whose values a handler takes, as `flat` expects them."""
+        return [self.widgets[option.key] for option in self._options] + [self.editors[key] for key in self._tables]
+
+    def flat(self, values: Sequence[Any]) -> dict[str, Any]:
+        """Raw values of `inputs` under their dotted keys, unchecked."""
+        count = len(self._options)
+        flat = dict(zip((option.key for option in self._options), values[:count], strict=True))
+        for table, text in zip(self._tables.values(), values[count:], strict=True):
+            flat |= flat_from_rows(text, table)
+        return flat
+
+    def filled(self, flat: Mapping[str, Any]) -> list[Any]:
+        """What to set `inputs` to so that they show `flat`; what it does not name goes to its default."""
+        updates = [gr.update(value=as_typed(option, flat.get(option.key, option.default))) for option in self._options]
+        return updates + [gr.update(value=rows_text(rows_from_flat(flat, table), table))
+                          for table in self._tables.values()]
+
+    # -- problems
+
+    def opened(self, problems: Mapping[str, str]) -> list[Any]:
+        """For each of `sections`, an update that unfolds it where it holds a problem."""
+        troubled = {_section_of(key) for key in problems if not self._is_first_page(key)}
+        return [gr.update(open=True) if name in troubled else gr.update() for name in self.sections]
+
+    def _is_first_page(self, key: str) -> bool:
+        return any(option.key == key and option.spec.first_page for option in self._options)
+
+    # -- drawing
+
+    def _draw_first_page(self) -> None:
+        pending: list[Option] = []
+        for field, hint, row in parts(self.config):
+            if row is not None:
+                self._draw_flow(pending)
+                pending = []
+                table = self._tables[field.name]
+                self.editors[field.name] = rows_editor(table, rows_from_flat(self._values, table) or [{}])
+                continue
+            prefix = field.name + "." if dataclasses.is_dataclass(hint) else field.name
+            pending += [o for o in self._options if o.spec.first_page and _starts(o.key, prefix)]
+        self._draw_flow(pending)
+
+    def _titles(self) -> Iterator[tuple[str, str, str]]:
+        yield "", "General", ""
+        for field, hint, _ in parts(self.config):
+            if dataclasses.is_dataclass(hint):
+                yield field.name, field.name.replace("_", " ").capitalize(), (hint.__doc__ or "").split("\n")[0]
+
+    def _draw_section(self, name: str, title: str, note: str) -> None:
+        inside = [o for o in self._options if _section_of(o.key) == name and not o.spec.first_page]
+        if not inside:
+            return
+        with gr.Accordion(title, open=False, elem_id=f"pivotal_section_{name or 'general'}") as accordion:
+            if note:
+                html(f'<div class="pivotal-note">{escape(note)}</div>')
+            self._draw_flow(inside)
+        self.sections[name] = accordion
+
+    def _draw_flow(self, options: Sequence[Option]) -> None:
+        """Wide widgets on lines of their own, the others side by side."""
+        line: list[Option] = []
+        for option in options:
+            if is_wide(option):
+                self._draw_line(line)
+                self._draw_line([option])
+                line = []
+            else:
+                line.append(option)
+        self._draw_line(line)
+
+    def _draw_line(self, options: Sequence[Option]) -> None:
+        if not options:
+            return
+        with gr.Row(equal_height=True):
+            for option in options:
+                self._draw(option)
+
+    def _draw(self, option: Option) -> None:
+        name, arguments = widget_for(option)
+        if option.key in self._values:
+            arguments["value"] = as_typed(option, self._values[option.key])
+        width = 320 if name == "Slider" else 200  # a slider's help shares a line with its number
+        with gr.Column(min_width=width, visible=self._is_shown(option), elem_id=element_id(option.key) + "_box") as box:
+            self.widgets[option.key] = keep_out_of_ui_config(getattr(gr, name)(**arguments))
+        self._boxes[option.key] = box
+
+    def _is_shown(self, option: Option) -> bool:
+        if option.spec.shown_when is None:
+            return True
+        other, wanted = option.spec.shown_when
+        default = next(o.default for o in self._options if o.key == other)
+        return self._values.get(other, default) in wanted
+
+    def _show_when(self, option: Option) -> None:
+        other, wanted = option.spec.shown_when
+        on_change(self.widgets[other], lambda value: gr.update(visible=value in wanted),
+                  [self.widgets[other]], [self._boxes[option.key]])
+
+
+def _section_of(key: str) -> str:
+    return key.rpartition(".")[0].partition(".")[0]
+
+
+def _starts(key: str, prefix: str) -> bool:
+    return key.startswith(prefix) if prefix.endswith(".") else key == prefix

@@ -1,0 +1,36 @@
+"""All that differs between gradio 3.41, 4.40 and 6 in what this page uses, and nothing else."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import gradio as gr
+
+
+def keep_out_of_ui_config(component: Any) -> Any:
+    """Hosts of A1111's kind write each labelled value into ui-config.json, where it would outlive our defaults."""
+    component.do_not_save_to_config = True
+    return component
+
+
+def html(value: str, **arguments: Any) -> Any:
+    """A gr.HTML that stands flush with its neighbours: 6 pads it, 3.41 does not, and our style rule evens it out."""
+    return keep_out_of_ui_config(gr.HTML(value, elem_classes=["pivotal-flush"], **arguments))
+
+
+def on_click(button: Any, work: Any, inputs: list[Any], outputs: list[Any]) -> None:
+    """Runs `work` at once, beside other handlers, and keeps it out of gradio's own list of endpoints."""
+    taken = inspect.signature(button.click).parameters
+    # queue=False: the answer takes milliseconds, and must not wait behind an image that the host is drawing.
+    extra: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
+    extra |= {"api_visibility": "private"} if "api_visibility" in taken else {"api_name": False}
+    button.click(work, inputs=inputs, outputs=outputs, **extra)
+
+
+def on_change(component: Any, work: Any, inputs: list[Any], outputs: list[Any]) -> None:
+    """As `on_click`, whenever the component's value changes."""
+    taken = inspect.signature(component.change).parameters
+    extra: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
+    extra |= {"api_visibility": "private"} if "api_visibility" in taken else {"api_name": False}
+    component.change(work, inputs=inputs, outputs=outputs, **extra)

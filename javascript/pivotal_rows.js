@@ -1,0 +1,136 @@
+// Rows of fields, added, duplicated and deleted in the page. What a row has, and every word shown, comes from the JSON
+// in data-pivotal-rows; the rows themselves are the JSON in a hidden text box of gradio, which is what is submitted.
+(function () {
+    "use strict";
+
+    const TICK_MS = 300;
+
+    function make(tag, attributes, ...children) {
+        const element = document.createElement(tag);
+        for (const [name, value] of Object.entries(attributes || {})) {
+            if (value !== "" && value !== null && value !== undefined && value !== false) {
+                element.setAttribute(name, value === true ? "" : value);
+            }
+        }
+        element.append(...children.filter((child) => child !== null));
+        return element;
+    }
+
+    function textBox(schema) {
+        return document.querySelector(`#${schema.id} textarea, #${schema.id} input`);
+    }
+
+    function read(box) {
+        try {
+            const rows = JSON.parse(box.value || "[]");
+            return Array.isArray(rows) ? rows : [];
+        } catch (error) {
+            return [];
+        }
+    }
+
+    function write(editor, box, rows) {
+        box.value = JSON.stringify(rows);
+        editor.dataset.drawn = box.value;
+        box.dispatchEvent(new Event("input", { bubbles: true })); // what gradio listens to
+    }
+
+    function control(field, value) {
+        if (field.kind === "choice") {
+            const select = make("select", {});
+            for (const choice of field.choices) select.append(make("option", { value: String(choice) }, String(choice)));
+            select.value = String(value);
+            return select;
+        }
+        if (field.kind === "check") {
+            const check = make("input", { type: "checkbox" });
+            check.checked = value === true || value === "true";
+            return check;
+        }
+        const area = field.kind === "lines";
+        const input = make(area ? "textarea" : "input", area ? { rows: 3 } : {
+            type: field.kind === "number" ? "number" : "text", placeholder: field.empty, min: field.low, max: field.high,
+            autocomplete: "off", spellcheck: "false",
+        });
+        input.value = value === null || value === undefined ? "" : value;
+        return input;
+    }
+
+    function drawField(editor, schema, field, index, row) {
+        const id = `${schema.id}_${index}_${field.name}`;
+        const value = field.name in row ? row[field.name] : field.default;
+        const input = control(field, value);
+        input.addEventListener("input", () => {
+            const box = textBox(schema);
+            const rows = read(box);
+            rows[index] = rows[index] || {};
+            rows[index][field.name] = field.kind === "check" ? input.checked : input.value;
+            write(editor, box, rows);
+        });
+        const check = field.kind === "check";
+        const label = make("span", { class: "pivotal-label" }, field.label);
+        const classes = ["pivotal-field", ...(check ? ["pivotal-check"] : []), ...(field.wide ? ["pivotal-wide"] : []),
+            ...field.classes];
+        const limit = field.limit ? `#${schema.id}_${index}_${field.limit} input` : "";
+        if (limit) input.setAttribute("data-limit-from", limit);
+        return make("label", { id: id, class: classes.join(" "), title: field.help, "data-limit-from": limit },
+            check ? input : label, check ? label : input,
+            field.switch ? null : make("small", { class: "pivotal-help" }, field.help));
+    }
+
+    function button(text, name, work) {
+        const element = make("button", { type: "button", class: `pivotal-small-button pivotal-${name}` }, text);
+        element.addEventListener("click", work);
+        return element;
+    }
+
+    function change(editor, schema, edit) {
+        const box = textBox(schema);
+        const rows = read(box);
+        edit(rows);
+        write(editor, box, rows);
+        const table = schema.id.replace(/^pivotal_/, "");
+        document.dispatchEvent(new CustomEvent("pivotal-rows-moved", { detail: table }));
+        draw(editor, schema, rows);
+    }
+
+    function drawRow(editor, schema, row, index) {
+        const cell = (field) => drawField(editor, schema, field, index, row);
+        const head = make("div", { class: "pivotal-row-head" },
+            make("span", { class: "pivotal-row-title" }, `${schema.title} ${index + 1}`),
+            ...schema.fields.filter((field) => field.switch).map(cell),
+            make("span", { class: "pivotal-spring" }),
+            button(schema.words.duplicate, "duplicate", () => change(editor, schema,
+                (rows) => rows.splice(index + 1, 0, { ...rows[index] }))),
+            button(schema.words.remove, "remove", () => change(editor, schema, (rows) => rows.splice(index, 1))));
+        const others = schema.fields.filter((field) => !field.switch);
+        const first = make("div", { class: "pivotal-grid-fields" }, ...others.filter((field) => field.first).map(cell));
+        const rest = others.filter((field) => !field.first);
+        const more = make("details", { class: "pivotal-more", open: editor.pivotalOpen && editor.pivotalOpen.has(index) },
+            make("summary", {}, schema.words.more), make("div", { class: "pivotal-grid-fields" }, ...rest.map(cell)));
+        more.addEventListener("toggle", () => {
+            editor.pivotalOpen = editor.pivotalOpen || new Set();
+            if (more.open) editor.pivotalOpen.add(index);
+            else editor.pivotalOpen.delete(index);
+        });
+        return make("div", { class: "pivotal-row" }, head, first, rest.length ? more : null);
+    }
+
+    function draw(editor, schema, rows) {
+        const add = button(schema.words.add, "add", () => change(editor, schema, (all) => all.push(
+            Object.fromEntries(schema.fields.map((field) => [field.name, field.default])))));
+        editor.replaceChildren(...rows.map((row, index) => drawRow(editor, schema, row, index)), add);
+        editor.dataset.drawn = textBox(schema).value;
+    }
+
+    // Also after gradio has drawn the page anew, or has put other rows into the text box.
+    function tick() {
+        for (const editor of document.querySelectorAll("[data-pivotal-rows]")) {
+            const schema = JSON.parse(editor.dataset.pivotalRows);
+            const box = textBox(schema);
+            if (box && (!editor.children.length || editor.dataset.drawn !== box.value)) draw(editor, schema, read(box));
+        }
+    }
+
+    setInterval(tick, TICK_MS);
+})();

@@ -1,0 +1,17 @@
+"""What a WebUI runs at its start and at every "Reload UI". All else is in extension/pivotal."""
+
+import sys
+from pathlib import Path
+
+# Not left to the host: A1111 and SD.Next have this folder on the path only while this file runs.
+EXTENSION = str(Path(__file__).resolve().parents[1] / "extension")
+if EXTENSION not in sys.path:
+    sys.path.append(EXTENSION)
+
+try:
+    from pivotal.register import register_in_webui
+except ImportError as error:
+    # The host must start without us. Its own loader would print a traceback and no remedy.
+    print(f"Pivotal's Train tab is not available: {error}. Restart the WebUI: install.py then adds what is missing.")
+else:
+    register_in_webui()

@@ -1,0 +1,64 @@
+"""What every test may count on: our package on the path, no network, marks that skip what a machine cannot run."""
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# Before anything imports a hub client or gradio: both read these once.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT / "extension"), str(ROOT / "tests")]
+
+MARKS = {
+    "gpu": "needs a CUDA card",
+    "host": "needs a real WebUI (A1111, Forge, ...)",
+    "slow": "takes minutes",
+    "browser": "drives a real Chromium; skipped only where there is none",
+}
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+# No sandbox, since CI is root; the others keep it from calling home.
+CHROMIUM_FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declares the marks here, as the settings of pyproject.toml are read only from the project's root."""
+    for mark, meaning in MARKS.items():
+        config.addinivalue_line("markers", f"{mark}: {meaning}")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skips gpu, host and slow tests unless `-m` names their mark, and browser tests where there is no browser."""
+    asked = config.getoption("-m")
+    for item in items:
+        for mark in ("gpu", "host", "slow"):
+            if item.get_closest_marker(mark) and mark not in asked:
+                item.add_marker(pytest.mark.skip(reason=f"{MARKS[mark]}; run with -m {mark}"))
+        if item.get_closest_marker("browser") and CHROMIUM is None:
+            item.add_marker(pytest.mark.skip(reason="no Chromium is installed (Debian: apt install chromium)"))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
+    """A headless Chromium as a playwright Browser: `page = browser.new_page(); page.goto(url)`."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
+        yield chromium
+        chromium.close()

@@ -1,0 +1,91 @@
+"""A host over a tiny checkpoint in memory: as real as the trainer can tell, with nothing of a WebUI."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import TypeVar
+
+from PIL import Image
+
+from pivotal.formats.embedding_file import read_embedding
+from pivotal.hosts.protocol import Checkpoint, Folders, PromptContext
+from pivotal.models.build import build_model
+from pivotal.models.diffusion import DiffusionModel
+from pivotal.models.lend import lend
+from pivotal.prompts.vocabulary import clip_tokenizer
+from tiny import tiny_tensors
+
+T = TypeVar("T")
+
+
+@lru_cache(maxsize=1)
+def tokenizer():
+    return clip_tokenizer(Path(tempfile.gettempdir()) / "pivotal-tests" / "vocabulary")
+
+
+class FakeHost:
+    """Implements hosts.protocol.Host; `refreshed` and `inside` show what was asked of it."""
+
+    name = "fake"
+
+    def __init__(self, data: Path, family: str = "sd1"):
+        self._folders = Folders(data / "embeddings", data / "models" / "Lora", data / "pivotal")
+        for folder in (self._folders.embeddings, self._folders.loras, self._folders.scratch):
+            folder.mkdir(parents=True, exist_ok=True)
+        self.family = family
+        self.lock = threading.Lock()
+        self.refreshed: list[Path] = []
+        self.interrupted = False
+        self.inside = False
+        self.model: DiffusionModel = build_model(tiny_tensors(family), tokenizer=tokenizer(), resolution=64)
+
+    def checkpoint(self) -> Checkpoint | None:
+        return Checkpoint("tiny", Path("tiny.safetensors"), self.family)
+
+    def checkpoints(self) -> Sequence[str]:
+        return ["tiny"]
+
+    def folders(self) -> Folders:
+        return self._folders
+
+    def run(self, work: Callable[[], T]) -> T:
+        with self.lock:
+            self.inside = True
+            try:
+                return work()
+            finally:
+                self.inside = False
+
+    @contextmanager
+    def borrow(self, checkpoint: str) -> Iterator[DiffusionModel]:
+        assert self.inside, "borrowed without the host's lock"
+        model = self.model
+        with lend([model.unet, model.vae, *(encoder.module for encoder in model.text_encoders)]):
+            yield model
+
+    def prompt_context(self) -> PromptContext:
+        encoders = 2 if self.family == "sdxl" else 1
+        embeddings = {path.stem: len(read_embedding(path, encoders)[0])
+                      for path in self._folders.embeddings.glob("*.safetensors")}
+        return PromptContext({"clip_l": tokenizer()}, embeddings)
+
+    def refresh(self, artifact: Path) -> None:
+        self.refreshed.append(artifact)
+
+    def stop_requested(self) -> bool:
+        return self.interrupted
+
+
+def write_dataset(folder: Path, count: int = 6, word: str = "zkteal", colour: tuple[int, int, int] = (20, 140, 140)) -> Path:
+    """`count` plain pictures of one colour, slightly different, each with a caption that has `word`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for index in range(count):
+        shade = tuple(min(255, part + 5 * index) for part in colour)
+        Image.new("RGB", (64 + 8 * index, 64), shade).save(folder / f"{index:02d}.png")
+        (folder / f"{index:02d}.txt").write_text(f"a {word} circle number {index}", encoding="utf-8")
+    return folder

@@ -1,0 +1,59 @@
+"""A folder's images and captions, and everything that may be wrong with them."""
+
+from __future__ import annotations
+
+import pytest
+from PIL import Image
+
+from pivotal.data.folder import read_items
+from pivotal.errors import DatasetError
+from fake_host import write_dataset
+
+
+def said(folder, need_captions=True):
+    with pytest.raises(DatasetError) as error:
+        read_items(folder, need_captions=need_captions)
+    return str(error.value)
+
+
+def test_images_come_by_name_with_their_captions(tmp_path):
+    items = read_items(write_dataset(tmp_path / "d", 3), need_captions=True)
+    assert [item.path.name for item in items] == ["00.png", "01.png", "02.png"]
+    assert items[1].caption == "a zkteal circle number 1"
+
+
+def test_a_missing_an_empty_folder_and_a_file_are_told_apart(tmp_path):
+    assert "does not exist" in said(tmp_path / "none")
+    (tmp_path / "notes.md").write_text("x", encoding="utf-8")
+    assert "no images" in said(tmp_path) and "found 1 other" in said(tmp_path)
+    assert "is a file" in said(tmp_path / "notes.md")
+
+
+def test_a_corrupt_image_is_named_among_good_ones(tmp_path):
+    folder = write_dataset(tmp_path / "d", 4)
+    whole = (folder / "02.png").read_bytes()
+    for data in (b"", b"no image", whole[: len(whole) // 2]):
+        (folder / "02.png").write_bytes(data)
+        assert "1 of 4 images cannot be read (02.png)" in said(folder)
+
+
+def test_missing_empty_and_unreadable_captions_are_told_together(tmp_path):
+    folder = write_dataset(tmp_path / "d", 4)
+    (folder / "00.txt").unlink()
+    (folder / "01.txt").write_bytes(b"")
+    (folder / "02.txt").write_bytes(b"caf\xe9")
+    text = said(folder)
+    assert "00.png" in text and "01.txt" in text and "02.txt is not UTF-8" in text
+    assert "UTF-8" in said(folder, need_captions=False) and "00.png" not in said(folder, need_captions=False)
+
+
+def test_a_byte_order_mark_and_line_breaks_are_not_part_of_a_caption(tmp_path):
+    folder = write_dataset(tmp_path / "d", 1)
+    (folder / "00.txt").write_bytes("\ufeffa zkteal\r\ncircle\n".encode())
+    assert read_items(folder, need_captions=True)[0].caption == "a zkteal circle"
+
+
+def test_a_picture_too_large_to_be_one_is_refused_before_it_is_decoded(tmp_path, monkeypatch):
+    folder = write_dataset(tmp_path / "d", 1)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    assert "00.png" in said(folder)
