@@ -29,9 +29,19 @@
         }
     }
 
-    function write(editor, box, rows) {
+    // What the host does not know yet, for the token counter: {name: vectors} of the rows.
+    function tellVectors(editor, schema, rows) {
+        if (!schema.vectors) return;
+        const { name, count } = schema.vectors;
+        const whole = (row) => Number.isInteger(Number(row[count])) && Number(row[count]) > 0 && Number(row[count]) <= 75;
+        editor.dataset.pivotalVectors = JSON.stringify(Object.fromEntries(
+            rows.filter((row) => row[name] && whole(row)).map((row) => [row[name], Number(row[count])])));
+    }
+
+    function write(editor, schema, box, rows) {
         box.value = JSON.stringify(rows);
         editor.dataset.drawn = box.value;
+        tellVectors(editor, schema, rows);
         box.dispatchEvent(new Event("input", { bubbles: true })); // what gradio listens to
     }
 
@@ -65,15 +75,15 @@
             const rows = read(box);
             rows[index] = rows[index] || {};
             rows[index][field.name] = field.kind === "check" ? input.checked : input.value;
-            write(editor, box, rows);
+            write(editor, schema, box, rows);
         });
         const check = field.kind === "check";
         const label = make("span", { class: "pivotal-label" }, field.label);
         const classes = ["pivotal-field", ...(check ? ["pivotal-check"] : []), ...(field.wide ? ["pivotal-wide"] : []),
             ...field.classes];
-        const limit = field.limit ? `#${schema.id}_${index}_${field.limit} input` : "";
-        if (limit) input.setAttribute("data-limit-from", limit);
-        return make("label", { id: id, class: classes.join(" "), title: field.help, "data-limit-from": limit },
+        const marks = Object.fromEntries(Object.entries(field.marks).map(
+            ([mark, other]) => [mark, `#${schema.id}_${index}_${other} :is(input, select)`]));
+        return make("label", { id: id, class: classes.join(" "), title: field.help, ...marks },
             check ? input : label, check ? label : input,
             field.switch ? null : make("small", { class: "pivotal-help" }, field.help));
     }
@@ -88,7 +98,7 @@
         const box = textBox(schema);
         const rows = read(box);
         edit(rows);
-        write(editor, box, rows);
+        write(editor, schema, box, rows);
         const table = schema.id.replace(/^pivotal_/, "");
         document.dispatchEvent(new CustomEvent("pivotal-rows-moved", { detail: table }));
         draw(editor, schema, rows);
@@ -121,6 +131,7 @@
             Object.fromEntries(schema.fields.map((field) => [field.name, field.default])))));
         editor.replaceChildren(...rows.map((row, index) => drawRow(editor, schema, row, index)), add);
         editor.dataset.drawn = textBox(schema).value;
+        tellVectors(editor, schema, rows);
     }
 
     // Also after gradio has drawn the page anew, or has put other rows into the text box.

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from pivotal.models.build import build_model
 from pivotal.models.diffusion import DiffusionModel
+from pivotal.prompts.chunks import TokenizedPrompt, tokenize_prompt
 from pivotal.prompts.vocabulary import clip_tokenizer
 
 VOCABULARY = 49408
@@ -59,6 +60,11 @@ SHAPES = {
 def tokenizer() -> Any:
     """CLIP's own, made once."""
     return clip_tokenizer(Path(tempfile.mkdtemp(prefix="pivotal-vocabulary-")))
+
+
+def tokenized(text: str) -> TokenizedPrompt:
+    """A prompt without embeddings."""
+    return tokenize_prompt(text, tokenizer(), {})
 
 
 def tiny_model(family: str, seed: int = 0) -> DiffusionModel:

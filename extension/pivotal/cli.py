@@ -14,7 +14,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from pivotal.config.derived import add_flags, flags_to_flat
+from pivotal.config.derived import add_flags, docs_table, flags_to_flat
 from pivotal.config.files import read_run_file
 from pivotal.config.train import TrainConfig
 from pivotal.errors import OptionError, PivotalError
@@ -52,6 +52,8 @@ def main(words_given: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="install.py", description=sys.modules["pivotal"].__doc__)
     commands = parser.add_subparsers(required=True)
+    table = commands.add_parser("options", help="Prints the README's table of all options.")
+    table.set_defaults(command=_options)
     for name, command, text in (("webui", _webui, "Serves the page."), ("train", _train, "Carries out a run file.")):
         sub = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
         sub.add_argument("--data-dir", type=Path, default=ROOT / "data", help="Holds models, embeddings and outputs.")
@@ -68,6 +70,11 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument("--resume", action="store_true", help="Goes on where the run of this name was left.")
             add_flags(sub.add_argument_group("options of the run, over those of the file"), TrainConfig)
     return parser
+
+
+def _options(_known: argparse.Namespace, _rest: Sequence[str]) -> int:
+    print(docs_table(TrainConfig))
+    return 0
 
 
 def _webui(known: argparse.Namespace, rest: Sequence[str]) -> int:

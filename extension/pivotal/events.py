@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, Union
+from typing import Any, Literal
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Finished:
     stopped: bool  # by the user, before the last step
 
 
-Event = Union[Phase, Started, StepDone, Sampled, Saved, Noticed, Failed, Finished]
+Event = Phase | Started | StepDone | Sampled | Saved | Noticed | Failed | Finished
 Emit = Callable[[Event], None]
 
 

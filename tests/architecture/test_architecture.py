@@ -101,7 +101,7 @@ def room_problems(source: Source) -> Iterator[str]:
     for name, line, _ in source.imports():
         top, _, rest = name.partition(".")
         there = rest.partition(".")[0]
-        if top != PACKAGE.name or there in {here, "__version__"}:
+        if top != PACKAGE.name or there in {here, "__version__", ""}:  # the bare package is only its name and version
             continue
         if here in SIDE_ROOMS:
             allowed = there in SIDE_ROOMS[here]

@@ -7,13 +7,13 @@ import os
 
 import pytest
 
+from fake_host import FakeHost, write_dataset
 from pivotal.errors import OptionError, PivotalError
 from pivotal.events import Failed, Finished, Noticed
 from pivotal.formats import atomic
 from pivotal.jobs.checks import make_plan
 from pivotal.jobs.desk import Desk, work_through
 from pivotal.jobs.runner import Control
-from fake_host import FakeHost, write_dataset
 from runs import QUICK, carry_out, fingerprint
 
 

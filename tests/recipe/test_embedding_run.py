@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
+from fake_host import FakeHost, write_dataset
 from pivotal.events import Failed, Finished, Noticed, Sampled, Saved, StepDone
 from pivotal.formats.embedding_file import embedding_bytes, read_embedding
-from fake_host import FakeHost, write_dataset
 from runs import carry_out, fingerprint
+
 
 @pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl"])
 def test_an_embedding_is_trained_and_the_model_given_back(tmp_path, family):

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-
 from pivotal.data.images import READ_ERRORS, open_image
 from pivotal.errors import DatasetError
 

@@ -63,5 +63,5 @@ class TrainedEmbedding(nn.Module):
         """Norm preservation: v <- v / |v| x median of the encoder's own norms, per vector (OneTrainer's rule)."""
         if self.norms is None:
             return
-        for value, norm in zip(self.values, self.norms):
+        for value, norm in zip(self.values, self.norms, strict=True):
             value.mul_(norm / value.norm(dim=1, keepdim=True).clamp_min(1e-12))

@@ -28,7 +28,7 @@ def embedding_bytes(vectors: Sequence[Tensor], metadata: Mapping[str, str]) -> b
         vectors: one (count, width) tensor per text encoder.
     """
     names = SINGLE[:1] if len(vectors) == 1 else DOUBLE
-    return tensors_to_bytes({name: tensor.float() for name, tensor in zip(names, vectors)}, metadata)
+    return tensors_to_bytes({name: tensor.float() for name, tensor in zip(names, vectors, strict=True)}, metadata)
 
 
 def read_embedding(path: Path, encoders: int) -> tuple[Tensor, ...]:

@@ -33,8 +33,8 @@ class RunPaths:
         return self.folder / "run.yaml"
 
     @property
-    def log(self) -> Path:
-        return self.folder / "run.log"
+    def journal(self) -> Path:
+        return self.folder / "events.jsonl"
 
 
 def run_paths(folders: Folders, name: str) -> RunPaths:

@@ -51,7 +51,7 @@ def _from_file(row: Embedding, index: int, model: DiffusionModel) -> tuple:
         vectors = read_embedding(path, len(model.text_encoders))
     except FormatError as error:
         raise OptionError({key: str(error)}) from error
-    for tensor, width in zip(vectors, model.widths):
+    for tensor, width in zip(vectors, model.widths, strict=True):
         if tensor.shape[1] != width:
             raise OptionError({key: f"{path.name} has vectors of width {tensor.shape[1]}; this checkpoint "
                                     f"({model.family.title}) needs {width}."})

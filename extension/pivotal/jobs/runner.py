@@ -16,6 +16,7 @@ from pivotal.events import Emit, Finished, Noticed, Phase, Saved, Started
 from pivotal.formats.atomic import remove_leftovers, write_bytes, write_text
 from pivotal.hosts.protocol import Host
 from pivotal.jobs.checks import Plan
+from pivotal.jobs.journal import journal
 from pivotal.jobs.outputs import embedding_files, keep_older, save_state
 from pivotal.jobs.paths import RunPaths, run_paths
 from pivotal.jobs.preparation import make_batches, make_embedding, make_session, prepare_model
@@ -63,8 +64,12 @@ class Run:
 
     def go(self) -> Outcome:
         """The whole run, in the calling thread."""
-        started = time.monotonic()
         self.paths.folder.mkdir(parents=True, exist_ok=True)
+        with journal(self.paths.journal, self.emit) as self.emit:
+            return self._go()
+
+    def _go(self) -> Outcome:
+        started = time.monotonic()
         for folder in (self.paths.folder, self.folders.embeddings):
             remove_leftovers(folder)
         write_text(self.paths.run_file, dump_run(self.config))

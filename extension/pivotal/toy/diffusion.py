@@ -18,7 +18,8 @@ from .text import WIDTH, build_text, token_ids, trained_vocabulary
 
 log = logging.getLogger(__name__)
 
-CHANNELS = (96, 192, 192)
+CHANNELS = (128, 128, 128)
+LAYERS_PER_BLOCK = 1
 HEADS = 8
 TIMESTEPS = 1000
 BETAS = (0.00085, 0.012)  # scaled linear
@@ -37,7 +38,7 @@ def build_unet() -> UNet2DConditionModel:
     return UNet2DConditionModel(
         sample_size=8,
         block_out_channels=CHANNELS,
-        layers_per_block=1,
+        layers_per_block=LAYERS_PER_BLOCK,
         down_block_types=("CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "DownBlock2D"),
         up_block_types=("UpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D"),
         cross_attention_dim=WIDTH,

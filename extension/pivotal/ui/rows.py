@@ -17,8 +17,10 @@ from pivotal.config.options import Option, Table, walk
 from pivotal.ui.gradio_compat import html, keep_out_of_ui_config
 from pivotal.ui.widgets import as_typed, element_id, is_wide, label_of, token_classes
 
-# A caption-like text of a row is cut or filled to the number of tokens in another field of the row.
-_LIMITED_BY = {"initial_text": "token_count"}
+# What the token counter must know of a row, and options do not say: an initial text is cut, or filled as another field
+# says, to the number of tokens in a third; and a placeholder counts as that many tokens in every other text.
+_TOKEN_MARKS = {"initial_text": {"data-limit-from": "token_count", "data-filled-by": "fill"}}
+_VECTORS = {"name": "placeholder", "count": "token_count"}
 _SHOWN_AT_FIRST = 3  # fields of a row, where the options do not say which a beginner needs
 
 
@@ -37,6 +39,7 @@ def schema(table: Table) -> dict[str, Any]:
     switch = next((o.key for o in options if o.type is bool and o.default is True), None)
     fields = [_field(option, options) | {"switch": option.key == switch} for option in options]
     return {"id": element_id(table.key), "title": table.section.__name__, "fields": fields,
+            "vectors": _VECTORS if {*_VECTORS.values()} <= {option.key for option in options} else None,
             "words": {"add": f"Add {table.section.__name__.lower()}", "duplicate": "Duplicate", "remove": "Delete",
                       "more": "More options"}}
 
@@ -47,7 +50,7 @@ def _field(option: Option, options: Sequence[Option]) -> dict[str, Any]:
             else "number" if option.type is int else "lines" if option.type is tuple else "text")
     return {"name": option.key, "label": label_of(option), "help": option.spec.help, "kind": kind,
             "choices": list(option.choices), "default": as_typed(option, option.default), "wide": is_wide(option),
-            "first": option.key in shown, "classes": token_classes(option), "limit": _LIMITED_BY.get(option.key, ""),
+            "first": option.key in shown, "classes": token_classes(option), "marks": _TOKEN_MARKS.get(option.key, {}),
             "low": option.spec.ge, "high": option.spec.le, "empty": "auto" if option.optional else ""}
 
 

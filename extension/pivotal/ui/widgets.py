@@ -44,7 +44,9 @@ def token_classes(option: Option) -> list[str]:
     """The marks by which the page's token counter finds a text that is tokenized."""
     if not option.spec.tokens:
         return []
-    return ["pivotal-tokens"] + (["pivotal-tokens-caption"] if option.spec.tokens == "caption" else [])
+    marks = {"pivotal-tokens": True, "pivotal-tokens-caption": option.spec.tokens == "caption",
+             "pivotal-tokens-lines": option.type is tuple}
+    return [mark for mark, applies in marks.items() if applies]
 
 
 def as_typed(option: Option, value: Any) -> Any:

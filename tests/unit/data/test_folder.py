@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from PIL import Image
 
+from fake_host import write_dataset
 from pivotal.data.folder import read_items
 from pivotal.errors import DatasetError
-from fake_host import write_dataset
 
 
 def said(folder, need_captions=True):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pivotal.embeddings.initialize import initial_ids, initial_vectors, median_norm, vector_count
 from fake_host import tokenizer
+from pivotal.embeddings.initialize import initial_ids, initial_vectors, median_norm, vector_count
 
 STAR = 9
 

@@ -70,11 +70,14 @@ class EmbeddedHost:
         self._embeddings = EmbeddingFolder(self._folders.embeddings)
         self._tokenizer: Any = None
         self._tokenizer_guard = threading.Lock()
-        self.selected = self._first_choice()
+        self._chosen = ""
 
-    def _first_choice(self) -> str:
-        """The checkpoint asked for, else the first of the user's own, else the toy; "" when there is none."""
-        return next(iter(self._files()), "")
+    @property
+    def selected(self) -> str:
+        """The checkpoint chosen, else the one asked for, else the first of the user's own, else the toy, else ""."""
+        if not self._chosen:
+            self._chosen = next(iter(self._files()), "")
+        return self._chosen
 
     def _files(self) -> dict[str, CheckpointFile]:
         return list_checkpoints(self._models, self._toy, self._given)
@@ -151,7 +154,7 @@ class EmbeddedHost:
             HostError, FormatError: it cannot be used; the choice stays as it was.
         """
         described = self.described(name)
-        self.selected = name
+        self._chosen = name
         return described
 
     def described(self, name: str | None = None) -> Described:

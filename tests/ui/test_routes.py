@@ -1,0 +1,176 @@
+"""The HTTP API, on whatever fastapi and pydantic are installed, in front of a real desk and a tiny checkpoint."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import gradio as gr
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from fake_host import FakeHost, write_dataset
+from pivotal.api.plain import plain
+from pivotal.api.routes import Panel, attach_routes
+from pivotal.jobs.desk import Desk
+from pivotal.jobs.view import JobView
+from pivotal.prompts.counting import count_tokens
+from pivotal.ui.progress import progress_html, view_version
+
+API = "/pivotal/v1"
+
+
+class Page:
+    """A desk behind an app that gradio has taken the root of, as a WebUI's is."""
+
+    def __init__(self, data: Path):
+        self.host = FakeHost(data)
+        self.desk = Desk(self.host)
+        with gr.Blocks() as blocks:
+            gr.Textbox()
+        self.app = gr.mount_gradio_app(FastAPI(), blocks, path="/")
+        attach_routes(self.app, self.desk, Panel(progress_html, view_version))
+        self.client = TestClient(self.app)
+
+    def get(self, address, **params):
+        return self.client.get(API + address, params=params)
+
+    def post(self, path, body):
+        return self.client.post(API + path, json=body)
+
+    def run(self, folder, **changes):
+        options = {
+            "name": "run", "dataset": {"folder": str(folder), "resolution": 64}, "length": {"steps": 2},
+            "batch": {"size": 1}, "samples": {"every_steps": 1, "steps": 1, "prompts": ["a zkteal cat"]}, "measure": {"images": 0},
+            "embeddings": [{"placeholder": "zkteal", "token_count": 2, "initial_text": "green"}],
+        } | changes  # fmt: skip
+        return self.post("/jobs", {"options": options})
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    return Page(tmp_path_factory.mktemp("host"))
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    return write_dataset(tmp_path_factory.mktemp("images"), 3)
+
+
+def test_the_options_are_described_as_a_json_schema(page):
+    properties = page.get("/options").json()["properties"]
+    assert properties["length.steps"]["type"] == "integer"
+    assert "placeholder" in properties["embeddings"]["items"]["properties"]
+
+
+def test_gradio_still_answers_all_other_addresses(page):
+    assert "gradio" in page.client.get("/").text
+
+
+def test_counts_are_the_counters(page):
+    body = {"text": "a (zkteal:1.2) cat BREAK sat", "kind": "prompt", "embeddings": {"zkteal": 3}}
+    context = page.host.prompt_context()
+    expected = count_tokens(body["text"], context.encoders, {"zkteal": 3}, kind="prompt")
+    assert page.post("/tokens", body).json() == json.loads(json.dumps(expected))
+
+
+def test_an_initial_text_is_measured_against_the_vectors_it_shall_fill(page):
+    answer = page.post("/tokens", {"text": "one two three", "kind": "caption", "wanted": 2}).json()
+    assert [piece["text"].strip() for piece in answer["cut"]] == ["three"]
+
+
+def test_counting_does_not_wait_for_the_hosts_lock(page):
+    with page.host.lock:
+        assert page.post("/tokens", {"text": "a cat"}).json()["count"] == 2
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"text": 5}, {"text": "x" * 200_000}, {"text": "a", "kind": "poem"}, {"text": "a", "wanted": 0},
+        {"text": "a", "wanted": True}, {"text": "a", "embeddings": {"b": 76}}, {"text": "a", "embeddings": ["b"]}, [], "text",
+    ],
+    ids=lambda body: json.dumps(body)[:30],
+)  # fmt: skip
+def test_a_count_that_cannot_be_is_refused_in_words(page, body):
+    reply = page.post("/tokens", body)
+    assert reply.status_code == 400
+    assert len(reply.json()["error"]) > 10
+
+
+def test_a_body_that_is_no_json_is_refused(page):
+    headers = {"Content-Type": "application/json"}
+    assert page.client.post(API + "/check", content=b"{", headers=headers).status_code == 400
+
+
+def test_a_form_of_another_site_cannot_start_a_run(page):
+    """Browsers send these types across sites without asking; JSON they do not."""
+    for kind in ("text/plain", "application/x-www-form-urlencoded", ""):
+        reply = page.client.post(API + "/jobs", content=b'{"options": {}}', headers={"Content-Type": kind})
+        assert reply.status_code == 415
+
+
+def test_check_names_every_problem_and_starts_nothing(page, tmp_path):
+    options = {"dataset.folder": str(tmp_path), "optimizer": {"learning_rate": "abc"}, "embeddings": [{"token_count": 99}]}
+    problems = page.post("/check", {"options": options}).json()["problems"]
+    assert {"optimizer.learning_rate", "embeddings.0.token_count", "dataset.folder"} <= {*problems}
+    assert page.get("/job").json()["id"] == ""
+
+
+def test_a_run_with_problems_is_not_started(page):
+    reply = page.post("/jobs", {"options": {"dataset": {"folder": ""}, "no.such": 1}})
+    assert reply.status_code == 422
+    assert {"dataset.folder", "no.such", "embeddings"} <= {*reply.json()["problems"]}
+
+
+def test_a_run_is_started_watched_and_its_images_handed_out(page, images):
+    identifier = page.run(images).json()["id"]
+    view = page.desk.wait(60)
+    job = page.get("/job").json()
+    assert (job["id"], job["state"], job["step"]) == (identifier, "finished", 2), view.message
+    assert job["files"] == [str(page.host.folders().embeddings / "zkteal.safetensors")]
+    panel = page.get("/job/panel").json()
+    assert panel["run"] == identifier and "Finished" in panel["html"]
+    assert page.get("/job/panel", version=panel["version"]).json() == {k: panel[k] for k in panel if k != "html"}
+    step, _, path = view.samples[-1]
+    image = page.get("/file", path=str(path), step=step)
+    assert image.content == path.read_bytes() and image.headers["content-type"] == "image/png"
+
+
+def test_no_other_file_of_the_machine_is_handed_out(page, images):
+    for path in (str(images / "00.png"), "/etc/hostname", "", str(page.host.folders().embeddings / "zkteal.safetensors")):
+        assert page.get("/file", path=path).status_code == 404
+
+
+def test_a_second_run_is_refused_while_one_goes_on_and_stop_ends_it(page, images):
+    with page.host.lock:  # the first one waits here
+        assert page.run(images, length={"steps": 500}).status_code == 200
+        reply = page.run(images)
+        assert reply.status_code == 409 and "run" in reply.json()["error"]
+        assert page.post("/job/stop", {}).json() == {"state": "stopping"}
+    assert page.desk.wait(60).state in ("stopped", "failed")
+
+
+def test_what_was_not_foreseen_is_told_without_its_insides(page, monkeypatch):
+    def burst():
+        raise RuntimeError("secret /home/me")
+
+    monkeypatch.setattr(page.desk, "view", burst)
+    reply = page.get("/job")
+    assert reply.status_code == 500
+    assert "secret" not in reply.text
+
+
+def test_attaching_again_leaves_one_of_each_route(page):
+    def ours():
+        return [route.path for route in page.app.router.routes if getattr(route, "path", "").startswith(API)]
+
+    before = ours()
+    attach_routes(page.app, page.desk, Panel(progress_html, view_version))
+    assert ours() == before and len({*before}) == len(before) == 8
+
+
+def test_a_view_is_plain_json_even_where_its_numbers_are_not_finite():
+    view = replace(JobView(), loss=float("nan"), curve=((1, float("inf"), 0.5),), files=(Path("/a"),))
+    made = json.loads(json.dumps(plain(view), allow_nan=False))
+    assert made["loss"] is None and made["curve"] == [[1, None, 0.5]] and made["files"] == [str(Path("/a"))]

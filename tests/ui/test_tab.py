@@ -1,0 +1,150 @@
+"""The tab's buttons, pressed by hand: what each tells the page."""
+
+import html
+import json
+import re
+
+import gradio as gr
+import pytest
+import yaml
+
+import pivotal.ui.tab
+from fake_host import FakeHost, write_dataset
+from pivotal.config.train import TrainConfig
+from pivotal.errors import PivotalError
+from pivotal.jobs.desk import Desk
+from pivotal.register import register
+from pivotal.ui.demo import demo_run
+from pivotal.ui.form import Form
+from pivotal.ui.labels import label_of_key
+from pivotal.ui.tab import TAB_ID, _Actions, build_tab
+
+
+class Shell:
+    """A page that only remembers what was put into it."""
+
+    def __init__(self):
+        self.tabs, self.attached = [], []
+
+    def add_tab(self, title, identifier, build):
+        self.tabs.append((title, identifier, build))
+
+    def add_routes(self, attach):
+        self.attached.append(attach)
+
+
+@pytest.fixture
+def desk(tmp_path):
+    return Desk(FakeHost(tmp_path / "host"))
+
+
+def actions(desk, **values):
+    with gr.Blocks():
+        form = Form(TrainConfig, values)
+    return _Actions(desk, form), [widget.value for widget in form.inputs]
+
+
+def told(updates):
+    """The problems and the words of an answer."""
+    answer = updates["value"] if isinstance(updates, dict) else updates[0]["value"]
+    data = re.search(r'data-pivotal-problems="([^"]*)"', answer)[1]
+    return json.loads(html.unescape(data)), re.sub(r"<[^>]+>", " ", answer).strip()
+
+
+def test_a_press_on_train_with_errors_tells_all_of_them_under_their_keys(desk, tmp_path):
+    (tmp_path / "empty").mkdir()
+    pressed, values = actions(desk, **{"dataset.folder": str(tmp_path / "empty"), "objective.clip_skip": 99,
+                                       "embeddings.0.placeholder": "a.b", "embeddings.1.token_count": "x"})  # fmt: skip
+    updates = pressed.train(*values)
+    problems, words = told(updates)
+    assert {"dataset.folder", "objective.clip_skip", "embeddings.0.placeholder", "embeddings.1.token_count"} <= {*problems}
+    assert f"{len(problems)} options need attention" in words
+    assert "Embedding 2, token count" in words
+    unfolded = dict(zip(pressed.form.sections, updates[1:], strict=True))
+    assert unfolded["objective"]["open"] is True and "open" not in unfolded["save"]
+    assert desk.view().state == "idle"
+
+
+def test_a_press_on_train_starts_the_run_and_says_nothing(desk, tmp_path):
+    folder = write_dataset(tmp_path / "images", 2)
+    pressed, values = actions(desk, **{
+        "name": "run", "dataset.folder": str(folder), "dataset.resolution": 64, "length.steps": 2, "batch.size": 1,
+        "samples.every_steps": 0, "measure.images": 0, "embeddings.0.placeholder": "zkteal", "embeddings.0.token_count": 1,
+    })  # fmt: skip
+    assert told(pressed.train(*values)) == ({}, "")
+    view = desk.wait(60)
+    assert view.state == "finished", view.message
+    assert told(pressed.resume(*values)) == ({}, "")  # there is a state to go on from, and nothing left to do
+    assert desk.wait(60).step == 2
+
+
+def test_stop_without_a_run_does_no_harm(desk):
+    pressed, _ = actions(desk)
+    assert told(pressed.stop()) == ({}, "")
+
+
+@pytest.mark.parametrize(("error", "words"), [(PivotalError("it is <busy>"), "it is &lt;busy&gt;"), (ZeroDivisionError("x"), "log")])
+def test_every_failure_of_a_button_is_words(desk, monkeypatch, error, words):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(desk, "start", fail)
+    pressed, values = actions(desk)
+    assert words in told(pressed.train(*values))[1]
+
+
+def test_the_form_goes_to_a_run_file_and_back(desk):
+    given = {"dataset.folder": "/x", "seed": 5, "embeddings.0.placeholder": "a", "embeddings.1.placeholder": "b"}
+    pressed, values = actions(desk, **given)
+    text = pressed.write_run_file(*values)[0]["value"]
+    assert yaml.safe_load(text)["embeddings"][1]["placeholder"] == "b"
+    updates = pressed.read_run_file(text)
+    again = [update["value"] for update in updates[: len(values)]]
+    assert pressed.form.flat(again) == pressed.form.flat(values)
+
+
+def test_a_bad_run_file_leaves_the_form_as_it_is(desk):
+    pressed, values = actions(desk)
+    for text in ("a: [", "seed: x", "no_such: 1"):
+        updates = pressed.read_run_file(text)
+        assert all("value" not in update for update in updates[: len(values)])
+        assert told(updates[len(values)])[0]
+
+
+def test_the_tab_and_the_routes_are_put_into_the_page(desk):
+    shell = Shell()
+    assert register(desk.host, shell, desk, title="Pivotal") is desk
+    ((title, identifier, build),) = shell.tabs
+    assert (title, identifier) == ("Pivotal", TAB_ID) and identifier != "train"
+    with gr.Blocks() as blocks:
+        build()
+    ids = {getattr(block, "elem_id", None) for block in blocks.blocks.values()}
+    assert {"pivotal_page", "pivotal_start", "pivotal_stop", "pivotal_resume", "pivotal_progress", "pivotal_embeddings"} <= ids
+    assert len(shell.attached) == 1
+
+
+def test_the_form_is_ready_for_the_demo_on_the_toy_and_empty_elsewhere(desk, monkeypatch):
+    monkeypatch.setattr(pivotal.ui.tab, "demo_run", lambda: {"dataset.folder": "/demo"})
+    for name, folder in (("toy", "/demo"), ("sd15", "")):
+        checkpoint = desk.host.checkpoint()
+        monkeypatch.setattr(desk.host, "checkpoint", lambda made=type(checkpoint)(name, checkpoint.path, "sd1"): made)
+        with gr.Blocks() as blocks:
+            build_tab(desk)
+        (field,) = [block for block in blocks.blocks.values() if getattr(block, "elem_id", None) == "pivotal_dataset_folder"]
+        assert field.value == folder
+        monkeypatch.undo()
+        monkeypatch.setattr(pivotal.ui.tab, "demo_run", lambda: {"dataset.folder": "/demo"})
+
+
+def test_a_demo_is_a_run_file_beside_its_images(tmp_path):
+    assert demo_run(tmp_path) == {}
+    (tmp_path / "demo" / "word").mkdir(parents=True)
+    (tmp_path / "demo" / "word.yaml").write_text("name: word\ndataset: {folder: word}\n", encoding="utf-8")
+    assert demo_run(tmp_path) == {"name": "word", "dataset.folder": str(tmp_path / "demo" / "word")}
+
+
+def test_labels_say_where_an_option_stands():
+    assert label_of_key(TrainConfig, "dataset.folder") == "Dataset folder"
+    assert label_of_key(TrainConfig, "embeddings.1.token_count") == "Embedding 2, token count"
+    assert label_of_key(TrainConfig, "embeddings") == "Embeddings"
+    assert label_of_key(TrainConfig, "no.such") == "no.such"
