@@ -109,7 +109,7 @@ def _train(known: argparse.Namespace, rest: Sequence[str]) -> int:
         print(json.dumps(_summary(watcher.view, outcome, time.monotonic() - started)))
     if outcome is None:
         return 2 if watcher.view.problems else 1
-    return 0
+    return 0 if outcome.files else 1
 
 
 def _interrupt(control: Control) -> None:

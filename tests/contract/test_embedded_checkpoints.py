@@ -141,7 +141,8 @@ def save_as_diffusers(family, folder):
         if family == "sd2":
             config = type(module.config).from_dict(module.config.to_dict() | {"num_hidden_layers": 2})
             module = CLIPTextModel(config)
-            module.load_state_dict({key: tensor for key, tensor in encoder.module.state_dict().items() if "layers.2." not in key})
+            kept = {key: tensor for key, tensor in encoder.module.state_dict().items() if "layers.2." not in key}
+            module.load_state_dict(kept, strict=False)  # transformers 4.30 counts the positions' numbers, too
         module.save_pretrained(folder / name)
     (folder / "scheduler").mkdir()
     prediction = "v_prediction" if family == "sd2" else "epsilon"

@@ -60,7 +60,7 @@ def test_it_equals_merging_under_the_original_names(family):
 def test_it_equals_merging_under_diffusers_names_and_in_the_text_encoders(family):
     model, merged, generator = tiny.tiny_model(family), tiny.tiny_model(family), torch.Generator().manual_seed(4)
     targets = {name: module for name, module in lora_targets(model).items()
-               if name.startswith(("lora_te1_", "lora_te2_", "lora_unet_down_blocks", "lora_unet_mid", "lora_unet_up"))}
+               if name.startswith(("lora_te1_", "lora_te2_", "lora_unet_down_blocks", "lora_unet_mid_block", "lora_unet_up"))}
     others = lora_targets(merged)
     layers = {}
     for name, module in targets.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,7 +89,7 @@ def read_caption(path: Path) -> str | None:
         raise DatasetError(f"{path.name} is not UTF-8 text (byte {error.start}); save it as UTF-8.") from error
     except OSError as error:
         raise DatasetError(f"{path.name} cannot be read: {error.strerror or error}.") from error
-    return " ".join(text.split())
+    return unicodedata.normalize("NFC", " ".join(text.split()))  # as placeholders are typed: macOS writes NFD
 
 
 def _unreadable(paths: Sequence[Path]) -> list[str]:

@@ -11,14 +11,14 @@ from pathlib import Path
 
 from pivotal.config.files import dump_run
 from pivotal.embeddings.trained import TrainedEmbedding
-from pivotal.errors import HostError, PivotalError, TrainingError
+from pivotal.errors import HostError, TrainingError
 from pivotal.events import Emit, Finished, Noticed, Phase, Saved, Started
 from pivotal.formats.atomic import remove_leftovers, write_bytes, write_text
 from pivotal.hosts.protocol import Host
 from pivotal.jobs.checks import Plan
 from pivotal.jobs.journal import journal
 from pivotal.jobs.outputs import embedding_files, keep_older, save_state
-from pivotal.jobs.paths import RunPaths, run_paths
+from pivotal.jobs.paths import RunPaths, embedding_path, run_paths
 from pivotal.jobs.preparation import make_batches, make_embedding, make_session, prepare_model
 from pivotal.jobs.previews import Previews
 from pivotal.models.diffusion import DiffusionModel
@@ -78,6 +78,7 @@ class Run:
         # The model is given back by now: however long a full disk keeps us, the host can generate.
         self.emit(Phase("saving"))
         written = self._save(outcome.files, outcome.step, final=True)
+        self._tell_prompt_words()
         self.emit(Finished(outcome.step, time.monotonic() - started, outcome.loss, tuple(written), outcome.stopped))
         return outcome
 
@@ -94,7 +95,7 @@ class Run:
         batches = make_batches(self.plan.captions, self.config, model, counts, size=self.config.batch.size,
                                emit=self.emit, stopped=self._should_stop)
         if batches is None:
-            raise PivotalError("Stopped before the first step; nothing was changed.")
+            return Outcome({}, 0, None, True, {})
         session = make_session(self.plan, model, embeddings, batches)
         measure = self._measure(session, counts)
         metrics = {"error_before": measure()} if measure else {}
@@ -102,11 +103,12 @@ class Run:
         self._announce(session)
         stopped = self._loop(session, previews, embeddings)
         self._keep_state(session)
-        if measure:
+        if not session.progress.step:  # nothing is learned, and an older file of that name shall stay
+            return Outcome({}, 0, None, stopped, metrics)
+        if measure and not self._should_stop():
             metrics["error_after"] = measure()
-        loss = session.progress.smooth_loss if session.progress.step else None
         files = embedding_files(self.config, model, embeddings, self.folders, session.progress.step, final=True)
-        return Outcome(files, session.progress.step, loss, stopped, metrics)
+        return Outcome(files, session.progress.step, session.progress.smooth_loss, stopped, metrics)
 
     def _announce(self, session: Session) -> None:
         checkpoint = self.host.checkpoint()
@@ -169,6 +171,12 @@ class Run:
             self.emit(Saved(step, path, "embedding", final))
             written.append(path)
         return written
+
+    def _tell_prompt_words(self) -> None:
+        for row in self.config.embeddings:
+            word = embedding_path(self.folders, row.placeholder).stem
+            if row.train and word != row.placeholder:
+                self.emit(Noticed(f"{row.placeholder!r} cannot be a file's name everywhere; the word for prompts is {word!r}."))
 
     def _refresh(self, path: Path) -> None:
         try:

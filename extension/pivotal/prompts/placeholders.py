@@ -18,6 +18,7 @@ TAKEN = (
     (re.compile(r"[()\[\]]"), "hosts take ( ) [ ] for more and less attention"),
     (re.compile(r"\\"), "a host takes \\ for the mark that makes the next sign literal"),
     (re.compile(r"\b(?:AND|BREAK)\b"), "hosts divide the prompt at the capital words AND and BREAK"),
+    (re.compile(r"#"), "hosts take # for the begin of a comment"),
     (re.compile(r"\."), "a dot parts names inside of files that bundle embeddings"),
     (re.compile(r"[\x00-\x1f\x7f]"), "line breaks and other control characters are lost in a prompt"),
 )

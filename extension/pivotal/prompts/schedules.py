@@ -1,4 +1,4 @@
-"""What a prompt box makes of its text before it counts: <lora:..> goes, AND divides, [a:b:0.5] and [a|b] are variants.
+"""What a prompt box makes of its text before it counts: # comments and <lora:..> go, AND divides, [a:b:0.5] and [a|b] vary.
 
 The grammar is AUTOMATIC1111's (modules/prompt_parser.py and modules/extra_networks.py, v1.10.1, 82a973c0), read here by
 descent, since a host may lack lark and its Earley parser takes seconds on long prompts:
@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Union
 
+COMMENT = re.compile(r"#[^\n]*")  # modules/processing_scripts/comments.py, on unless switched off in the settings
 EXTRA_NETWORK = re.compile(r"<\w+:[^>]+>")
 AND = re.compile(r"\bAND\b")
 WEIGHT_AT_END = re.compile(r"(?:\s*:\s*[-+]?(?:\d+\.?|\d*\.\d+))?\s*$")
@@ -54,7 +55,7 @@ def prompt_variants(text: str, steps: int = 20) -> list[Places]:
 
     Returns: at least one variant; each is the places in `text` that it keeps, rising.
     """
-    kept = _without(text, EXTRA_NETWORK)
+    kept = _without(text, EXTRA_NETWORK, _without(text, COMMENT, list(range(len(text)))))
     variants: dict[Places, None] = {}
     for part in _divided(text, kept):
         letters = "".join(text[place] for place in part)
@@ -63,13 +64,13 @@ def prompt_variants(text: str, steps: int = 20) -> list[Places]:
     return list(variants)
 
 
-def _without(text: str, pattern: re.Pattern[str]) -> list[int]:
-    """The places of `text` that no match of `pattern` covers."""
+def _without(text: str, pattern: re.Pattern[str], places: list[int]) -> list[int]:
+    """Those of `places` that no match of `pattern` in their letters covers."""
     kept, begin = [], 0
-    for found in pattern.finditer(text):
-        kept += range(begin, found.start())
+    for found in pattern.finditer("".join(text[place] for place in places)):
+        kept += places[begin : found.start()]
         begin = found.end()
-    return kept + list(range(begin, len(text)))
+    return kept + places[begin:]
 
 
 def _divided(text: str, kept: list[int]) -> Iterator[list[int]]:

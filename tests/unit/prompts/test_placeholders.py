@@ -37,6 +37,7 @@ def test_a_usable_placeholder_has_no_problems(tokenizer, placeholder):
 @pytest.mark.parametrize(("placeholder", "said"), [
     ("", "is empty"),
     (" \t", "is empty"),
+    ("zk#emb", "begin of a comment"),
     ("cat", "ordinary word of the text encoder (token 2368)"),
     (" Cat ", 'choose a word that is none, for example "zkCat"'),
     ("zk.cat", 'without "."'),

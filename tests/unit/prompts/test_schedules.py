@@ -30,6 +30,8 @@ def test_variants_are_the_hosts(prompt, expected):
 
 @pytest.mark.parametrize(("prompt", "expected"), [
     ("a <lora:x:1>cat<hypernet:y:1>", ["a cat"]),
+    ("a cat # and a dog\n, red #hat", ["a cat \n, red"]),
+    ("a <lora:x#y:1> cat", ["a <lora:x"]),  # comments go first
     ("<angle> <lora> < lora:x>", ["<angle> <lora> < lora:x>"]),  # no word and colon directly behind the bracket
     ("a cat :1.2 AND a dog:.8 ", ["a cat", " a dog"]),
     ("ratio 16:9", ["ratio 16"]),  # the host takes it for the weight of a part
