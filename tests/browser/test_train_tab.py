@@ -39,6 +39,21 @@ def submitted_rows(page) -> list[dict]:
     return json.loads(page.locator("#pivotal_embeddings textarea").input_value())
 
 
+def unfold(page, section: str) -> None:
+    page.locator(f"#pivotal_section_{section}").locator(":is(button, .label-wrap)").first.click()
+
+
+def fill_run(webui, page, images: str = "images") -> None:
+    """A run that takes milliseconds a step."""
+    fill(page, "name", "long")
+    fill(page, "dataset.folder", str(webui.data / images))
+    fill(page, "embeddings.0.placeholder", "zkteal")
+    fill(page, "samples.every_steps", "0")
+    fill(page, "length.steps", "100000")
+    unfold(page, "dataset")
+    fill(page, "dataset.resolution", "64")
+
+
 def problem(page, key: str):
     return page.locator(f"#pivotal_{key.replace('.', '_')} .pivotal-problem")
 
@@ -65,7 +80,7 @@ def test_rows_reach_the_server_as_they_are_shown(page):
     fill(page, "embeddings.0.placeholder", 'näher "x"')
     page.locator(".pivotal-more summary").click()
     page.locator("#pivotal_embeddings_0_fill select").select_option("stretch")
-    page.locator("#pivotal_section_run_file").locator(":is(button, .label-wrap)").first.click()
+    unfold(page, "run_file")
     page.locator("#pivotal_to_run_file").click()
     text = page.locator("#pivotal_run_file textarea")
     page.wait_for_function("document.querySelector('#pivotal_run_file textarea').value.includes('näher')")
@@ -88,7 +103,7 @@ def test_all_errors_are_shown_at_once_each_under_its_field(webui, page, screensh
     assert problem(page, "optimizer.learning_rate").inner_text() == "expected a number, got 'abc'"
     assert str(empty) in problem(page, "dataset.folder").inner_text()
     assert "at most 75" in problem(page, "embeddings.1.token_count").inner_text()
-    assert "options need attention" in page.locator("#pivotal_answer").inner_text()
+    assert "options need attention" in page.locator("#pivotal_answer").first.inner_text()
 
     # what is mended is forgotten at the next press, what is not stays; moved rows take no foreign error over
     page.locator(".pivotal-remove").first.click()
@@ -102,20 +117,16 @@ def test_all_errors_are_shown_at_once_each_under_its_field(webui, page, screensh
 
 
 def test_an_error_in_a_folded_section_unfolds_it(page):
-    section = page.locator("#pivotal_section_objective")
-    section.locator(":is(button, .label-wrap)").first.click()
-    page.locator("#pivotal_objective_clip_skip input[type=number]").wait_for()
-    section.locator(":is(button, .label-wrap)").first.click()
-    fill(page, "name", " ")
+    unfold(page, "dataset")
+    fill(page, "dataset.resolution", "12")
+    unfold(page, "dataset")
+    page.locator("#pivotal_dataset_resolution").wait_for(state="hidden")
     page.locator("#pivotal_start").click()
-    problem(page, "name").wait_for()
+    problem(page, "dataset.resolution").wait_for(state="visible")
 
 
 def test_a_run_is_seen_in_every_page_and_stopped_from_any(webui, page, screenshot):
-    fill(page, "name", "long")
-    fill(page, "dataset.folder", str(webui.data / "images"))
-    fill(page, "embeddings.0.placeholder", "zkteal")
-    fill(page, "length.steps", "100000")
+    fill_run(webui, page)
     page.locator("#pivotal_start").click()
     page.locator(".pivotal-badge.pivotal-running").wait_for()
     page.wait_for_function("/step [1-9]/.test(document.querySelector('.pivotal-phase').innerText)")
@@ -127,11 +138,10 @@ def test_a_run_is_seen_in_every_page_and_stopped_from_any(webui, page, screensho
 
     # one run at a time, in words
     second.locator(".pivotal-row").first.wait_for()
-    fill(second, "dataset.folder", str(webui.data / "images"))
-    fill(second, "embeddings.0.placeholder", "zkteal")
+    fill_run(webui, second)
     second.locator("#pivotal_start").click()
-    second.locator("#pivotal_answer .pivotal-error").wait_for()
-    assert "long" in second.locator("#pivotal_answer").inner_text()
+    second.locator("#pivotal_answer .pivotal-error").first.wait_for()
+    assert "long" in second.locator("#pivotal_answer").first.inner_text()
 
     second.locator("#pivotal_stop").click()
     page.locator(".pivotal-badge.pivotal-stopped").wait_for()
@@ -143,16 +153,14 @@ def test_a_failure_after_the_start_lands_under_its_field_too(webui, page):
     """A corrupt image is found only when the images are read."""
     broken = write_dataset(webui.data / "broken", 2)
     (broken / "00.png").write_bytes(b"no image at all")
-    fill(page, "dataset.folder", str(broken))
-    fill(page, "embeddings.0.placeholder", "zkteal")
-    fill(page, "length.steps", "1")
+    fill_run(webui, page, broken.name)
     page.locator("#pivotal_start").click()
     page.locator(".pivotal-badge.pivotal-failed, #pivotal_dataset_folder .pivotal-problem").first.wait_for()
     assert "00.png" in page.locator("#pivotal_page").inner_text()
 
 
 def test_tokens_are_counted_as_one_types(page):
-    page.locator("#pivotal_section_count").locator(":is(button, .label-wrap)").first.click()
+    unfold(page, "count")
     page.locator("#pivotal_count textarea").fill("a cat sat")
     page.wait_for_function("document.querySelector('#pivotal_count').innerText.includes('3/75')")
     fill(page, "embeddings.0.initial_text", "two words")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
-import tiny
 import torch
 from safetensors.torch import save_file
 from transformers import CLIPTextModel
 
+import tiny
 from pivotal.errors import FormatError, HostError
 from pivotal.hosts.embedded.checkpoints import CheckpointFile, describe, list_checkpoints, load
 from pivotal.hosts.embedded.host import EmbeddedHost
@@ -136,7 +136,7 @@ def save_as_diffusers(family, folder):
     kind = {"sdxl": "StableDiffusionXLPipeline"}.get(family, "StableDiffusionPipeline")
     model.unet.save_pretrained(folder / "unet")
     model.vae.save_pretrained(folder / "vae")
-    for name, encoder in zip(("text_encoder", "text_encoder_2"), model.text_encoders):
+    for name, encoder in zip(("text_encoder", "text_encoder_2"), model.text_encoders, strict=False):
         module = encoder.module
         if family == "sd2":
             config = type(module.config).from_dict(module.config.to_dict() | {"num_hidden_layers": 2})

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import tiny
 import torch
 
+import tiny
 from pivotal.errors import HostError
 from pivotal.formats.atomic import write_bytes
 from pivotal.formats.embedding_file import embedding_bytes
@@ -118,7 +118,8 @@ def test_too_long_an_embedding_is_told_of(host):
 def state_of(model):
     modules = [model.unet, model.vae, *(encoder.module for encoder in model.text_encoders)]
     tensors = [tensor for module in modules for tensor in [*module.parameters(), *module.buffers()]]
-    return ([(tensor.data_ptr(), tensor.dtype, tensor.requires_grad, tensor.grad, tensor.double().sum().item()) for tensor in tensors],
+    return ([(tensor.data_ptr(), tensor.dtype, tensor.requires_grad, tensor.grad, tensor.double().sum().item())
+             for tensor in tensors],
             [(part.training, len(part._forward_hooks), sorted(vars(part))) for module in modules for part in module.modules()])
 
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import pytest
-import tiny
 import torch
 from safetensors.torch import save_file
 
+import tiny
 from pivotal.errors import FormatError
+from pivotal.hosts.embedded.library import Embeddings
 from pivotal.hosts.embedded.lora import LoraFile, applied, read_lora
 from pivotal.hosts.embedded.lora_names import lora_targets
 from pivotal.hosts.embedded.prompt_tags import LoraTag, take_tags
 from pivotal.hosts.embedded.txt2img import Txt2Img, draw
-from pivotal.hosts.embedded.library import Embeddings
 from pivotal.models.build import build_model
 from pivotal.models.generate import GenerateSettings
 
@@ -73,9 +73,9 @@ def test_it_equals_merging_under_diffusers_names_and_in_the_text_encoders(family
     with applied(model, [(LoraFile("all", layers, {}, ()), 0.3, 0.6)]) as notices:
         found = outputs(model)
     assert notices == []
-    for one, other in zip(found, outputs(merged)):
+    for one, other in zip(found, outputs(merged), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
-    for one, other in zip(before, outputs(model)):
+    for one, other in zip(before, outputs(model), strict=True):
         assert torch.equal(one, other)
 
 
@@ -122,7 +122,8 @@ def test_a_tag_changes_the_image_only_while_it_is_there(tmp_path):
 def test_bundled_embeddings_act_while_the_tag_is_there_and_give_way_to_the_folders(tmp_path):
     model = tiny.tiny_model("sd1")
     vectors = torch.randn(2, 32, generator=torch.Generator().manual_seed(6))
-    write_lora(tmp_path, extra={"bundle_emb.zkword.string_to_param.*": vectors, "bundle_emb.zkwide.emb_params": torch.zeros(1, 9)})
+    write_lora(tmp_path, extra={"bundle_emb.zkword.string_to_param.*": vectors,
+                                "bundle_emb.zkwide.emb_params": torch.zeros(1, 9)})
     words, _ = image(model, tmp_path, "a zkword")
     bundled, notices = image(model, tmp_path, "a zkword<lora:style:0>")
     assert bundled != words

@@ -10,8 +10,9 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-import tiny
 from PIL import Image
+
+import tiny
 
 gr = pytest.importorskip("gradio")
 gradio_client = pytest.importorskip("gradio_client")
@@ -47,7 +48,7 @@ class Served:
         self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [listener]}, daemon=True)
         self.thread.start()
         self.address = f"http://127.0.0.1:{self.port}/"
-        self.client = gradio_client.Client(self.address, **_quiet())
+        self.client = gradio_client.Client(self.address, verbose=False)
 
     def get(self, path: str) -> str:
         with urllib.request.urlopen(self.address + path, timeout=60) as answer:
@@ -57,13 +58,9 @@ class Served:
         return self.client.predict(*values, api_name="/txt2img")
 
 
-def _quiet():
-    return {"verbose": False}
-
-
 def shown_image(gallery) -> Image.Image:
     """gradio 3 clients get a folder, later ones a list."""
-    found = sorted(Path(gallery).glob("*.png"))[0] if isinstance(gallery, str) else gallery[0]["image"]
+    found = next(Path(gallery).rglob("*.png")) if isinstance(gallery, str) else gallery[0]["image"]
     return Image.open(found)
 
 
@@ -71,7 +68,7 @@ def shown_image(gallery) -> Image.Image:
 def served(tmp_path_factory):
     served = Served(tmp_path_factory.mktemp("data"))
     yield served
-    served.server.should_exit = True
+    served.server.should_exit = served.server.force_exit = True  # gradio's clients keep a connection open
     served.thread.join(20)
 
 

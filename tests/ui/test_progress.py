@@ -114,14 +114,14 @@ def test_nothing_that_a_user_wrote_becomes_markup():
 
 def test_a_loss_that_is_no_number_leaves_the_chart_whole():
     curve = (*RUNNING.curve, (41, math.nan, math.nan), (42, math.inf, 0.2))
-    assert "nan" not in loss_chart(curve, 200) and "inf" not in loss_chart(curve, 200)
-    assert loss_chart(((1, math.nan, math.nan),), 10) == ""
+    assert "nan" not in loss_chart(curve) and "inf" not in loss_chart(curve)
+    assert loss_chart(((1, math.nan, math.nan),)) == ""
     assert "nan" in progress_html(replace(RUNNING, loss=math.nan))
 
 
 @pytest.mark.parametrize("values", [(0.0, 0.0), (1.0, 1.0), (1e-9, 2e-9), (0.1, 1e6), (-3.0, -1.0)])
 def test_the_charts_axis_has_round_marks_inside_the_picture(values):
-    html = loss_chart(tuple((step, value, value) for step, value in enumerate(values, 1)), 2)
+    html = loss_chart(tuple((step, value, value) for step, value in enumerate(values, 1)))
     heights = [float(y) for y in re.findall(r'y1="([\d.-]+)"', html)]
     assert 2 <= len(heights) <= 7
     assert all(0 <= height <= 200 for height in heights)

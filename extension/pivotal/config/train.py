@@ -17,7 +17,7 @@ class TrainConfig:
 
     name: str = option("my run", "Names the run: its folder for samples, states and logs.", label="Run name",
                        first_page=True, ss="ss_session_id")
-    checkpoint: str = option("", "Is the checkpoint to train on. Empty takes the one the host has loaded.",
+    checkpoint: str = option("", "Checkpoint to train on. Empty takes the one the host has loaded.",
                              ss="ss_sd_model_name")
     dataset: Dataset = group(Dataset)
     embeddings: tuple[Embedding, ...] = rows()

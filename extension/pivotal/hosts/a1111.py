@@ -138,8 +138,10 @@ def _switched_to(checkpoint: str) -> Iterator[Any]:
     try:
         yield _load(wanted)
     finally:
+        # Where a file could not be read, 1.10.1 keeps the model before, but without its hijack; that needs force to mend.
+        broken = getattr(_loaded(), "sd_checkpoint_info", None) is before
         with sd_models.SkipWritingToConfig():
-            sd_models.reload_model_weights(info=before)
+            sd_models.reload_model_weights(info=before, forced_reload=broken)
 
 
 def _load(info: Any) -> Any:

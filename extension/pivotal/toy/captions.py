@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from .concepts import (
+from pivotal.toy.concepts import (
     BACKGROUNDS,
     MIN_CONTRAST,
     TRAINED_COLOURS,

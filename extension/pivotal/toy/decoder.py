@@ -12,11 +12,11 @@ from torch import Generator, Tensor, nn
 from torch.nn import functional
 from torch.optim import Optimizer
 
-from . import captions, concepts
-from .concepts import Paint, Scene
-from .muon import Muon
-from .state import Schedule, load_state, save_state
-from .vae import RESERVED, SCALE, build_vae, pixels_of, scaled_latents
+from pivotal.toy import captions, concepts
+from pivotal.toy.concepts import Paint, Scene
+from pivotal.toy.muon import Muon
+from pivotal.toy.state import Schedule, load_state, save_state
+from pivotal.toy.vae import RESERVED, SCALE, build_vae, pixels_of, scaled_latents
 
 log = logging.getLogger(__name__)
 

@@ -8,13 +8,15 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
 from torch import Generator, Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim import Optimizer
 
-from .latents import LatentBank
-from .muon import Muon
-from .state import Schedule, load_state, save_state
-from .text import WIDTH, build_text, token_ids, trained_vocabulary
+from pivotal.toy.latents import LatentBank
+from pivotal.toy.muon import Muon
+from pivotal.toy.state import Schedule, load_state, save_state
+from pivotal.toy.text import WIDTH, build_text, token_ids, trained_vocabulary
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +74,8 @@ def loss_of(model: nn.ModuleDict, bank: LatentBank, batch: int, empty: Tensor, g
     alphas = alphas_cumprod()
     level = alphas[timesteps].view(-1, 1, 1, 1)
     noisy = level.sqrt() * latents + (1 - level).sqrt() * noise
-    with torch.autocast("cpu", torch.bfloat16):
+    # The flash kernel's backward takes half of a step here: heads of 16 are too narrow for it on a CPU.
+    with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
         conditioning = model["text"](tokens).last_hidden_state
         prediction = model["unet"](noisy, timesteps, conditioning).sample
     errors = (prediction.float() - noise).square().mean((1, 2, 3))
@@ -96,6 +99,7 @@ def train_diffusion(folder: Path, schedule: Schedule, bank: LatentBank) -> nn.Mo
     """Trains or resumes; returns the averaged weights. State lies in `folder`/diffusion.pt."""
     torch.manual_seed(schedule.seed)  # the constructors draw their weights from the global generator
     model = build_model()
+    model["unet"].set_attn_processor(AttnProcessor())
     optimizers = optimizers_for(model, schedule.rate)
     average = {name: value.detach().clone() for name, value in model.state_dict().items()}
     path = folder / "diffusion.pt"

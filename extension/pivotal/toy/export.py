@@ -11,9 +11,9 @@ from diffusers import AutoencoderKL
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from .diffusion import BETAS, CHANNELS, HEADS, LAYERS_PER_BLOCK, TIMESTEPS, alphas_cumprod
-from .text import LAYERS, POSITIONS, VOCABULARY, WIDTH, full_table, trained_vocabulary
-from .vae import BASE, MULTIPLIERS, SCALE
+from pivotal.toy.diffusion import BETAS, CHANNELS, HEADS, LAYERS_PER_BLOCK, TIMESTEPS, alphas_cumprod
+from pivotal.toy.text import LAYERS, POSITIONS, VOCABULARY, WIDTH, full_table, trained_vocabulary
+from pivotal.toy.vae import BASE, MULTIPLIERS, SCALE
 
 RESNET_WORDS = {
     "norm1": "in_layers.0",

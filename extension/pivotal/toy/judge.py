@@ -12,7 +12,7 @@ from functools import cache
 import numpy as np
 from PIL import Image
 
-from .concepts import COLOURS, SHAPES, Rgb, distance, shape_mask
+from pivotal.toy.concepts import COLOURS, SHAPES, Rgb, distance, shape_mask
 
 NORMAL_SIDE = 24  # pixels of a normalised mask
 TEMPLATE_SIZES = (0.44, 0.52, 0.60, 0.70)

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from . import captions
-from .text import token_ids, trained_vocabulary
-from .vae import pixels_of, scaled_latents
+from pivotal.toy import captions
+from pivotal.toy.text import token_ids, trained_vocabulary
+from pivotal.toy.vae import pixels_of, scaled_latents
 
 log = logging.getLogger(__name__)
 

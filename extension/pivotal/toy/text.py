@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from . import captions, concepts
+from pivotal.toy import captions, concepts
 
 VOCABULARY = 49408
 POSITIONS = 77

@@ -19,7 +19,7 @@ from diffusers import AutoencoderKL
 from torch import Tensor, nn
 from torch.nn import functional
 
-from . import captions, concepts
+from pivotal.toy import captions, concepts
 
 BASE, MULTIPLIERS = 96, (1, 1, 2, 2)
 GROUPS = 32

@@ -11,8 +11,8 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 10, 10, 26  # room for the axes' numbers
 Point = tuple[int, float, float]  # step, loss, smoothed loss
 
 
-def loss_chart(curve: Sequence[Point], last_step: int) -> str:
-    """Loss over steps up to `last_step`, raw and smoothed; empty for fewer than two points.
+def loss_chart(curve: Sequence[Point]) -> str:
+    """Loss over steps, raw and smoothed; empty for fewer than two points.
 
     Values that are not finite are left out: an axis cannot hold them, and the run says them in words.
     """
@@ -20,7 +20,7 @@ def loss_chart(curve: Sequence[Point], last_step: int) -> str:
     if len(points) < 2:
         return ""
     low, high, marks = _scale([value for _, *pair in points for value in pair])
-    last_step = max(last_step, points[-1][0])
+    last_step = points[-1][0]
 
     def across(step: float) -> float:
         return _LEFT + (_WIDTH - _LEFT - _RIGHT) * step / last_step

@@ -116,7 +116,7 @@ def problem_list(problems: Mapping[str, str], label: Callable[[str], str]) -> st
 
 
 def _chart(view: JobView) -> str:
-    chart = loss_chart(view.curve, view.of)
+    chart = loss_chart(view.curve)
     if not chart:
         return ""
     return ('<div class="pivotal-title">Loss <span class="pivotal-key-raw">each step</span> '

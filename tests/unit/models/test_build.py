@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import plain_ldm
 import pytest
-import tiny
 import torch
 
+import plain_ldm
+import tiny
 from pivotal.errors import FormatError
 from pivotal.models.build import build_model, ddpm_schedule
 from pivotal.models.families import FAMILIES as TABLE

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import tiny
 import torch
 
+import tiny
 from pivotal.models.diffusion import Conditioning
 from pivotal.models.generate import GenerateSettings, chunk_weights, conditioning_for, decode, generate
 from pivotal.models.samplers import SAMPLERS, make_scheduler

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import pytest
-import tiny
 import torch
 from torch import nn
 
+import tiny
 from pivotal.models.lend import lend
 
 
@@ -16,7 +16,8 @@ def snapshot(module):
         "places": {name: (tensor.data_ptr(), tensor.dtype) for name, tensor in module.state_dict().items()},
         "modes": [part.training for part in module.modules()],
         "grads": [(parameter.requires_grad, parameter.grad is None) for parameter in module.parameters()],
-        "hooks": [(len(part._forward_hooks), len(part._forward_pre_hooks), len(part._backward_hooks)) for part in module.modules()],
+        "hooks": [(len(part._forward_hooks), len(part._forward_pre_hooks), len(part._backward_hooks))
+                  for part in module.modules()],
         "names": [(name, type(part)) for name, part in module.named_modules()],
         "attributes": [sorted(vars(part)) for part in module.modules()],
         "checkpointing": [getattr(part, "gradient_checkpointing", None) for part in module.modules()],

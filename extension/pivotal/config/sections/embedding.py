@@ -13,11 +13,11 @@ class Embedding:
     """Vectors that stand for a placeholder in captions and prompts (Gal et al. 2022, arXiv:2208.01618)."""
 
     placeholder: str = option(
-        "<embedding>", "Is the word for the embedding: in your captions, in prompts, and the name of its file.")
+        "<embedding>", "Word for the embedding: in your captions, in prompts, and the name of its file.")
     token_count: int | None = option(
         None, "Number of vectors. Empty takes as many as the initial text has tokens.", ge=1, le=75, label="Token count")
     initial_text: str = option(
-        "*", "Is where the vectors start: words for what your images show.", tokens="caption")
+        "*", "Where the vectors start: words for what your images show.", tokens="caption")
     fill: Literal["pad", "repeat", "stretch", "random"] = option(
         "pad", "Fills missing vectors if the text is too short: with *, the text again, each token stretched, or noise.",
         label="If too short")
@@ -25,10 +25,10 @@ class Embedding:
         "", "Continues from this embedding file (.safetensors or .pt) instead of the initial text.", widget="folder")
     train: bool = option(True, "Trains it. Off: a finished embedding that captions may use, left as it is.")
     learning_rate: float | None = option(
-        None, "Is its own learning rate. Empty takes the optimizer's.", above=0, le=10, label="Learning rate")
+        None, "Its own learning rate. Empty takes the optimizer's.", above=0, le=10, label="Learning rate")
     stop_after: float | None = option(
         None, "Freezes this embedding after so much training. Empty trains to the end.", above=0)
     stop_unit: Literal["never", "steps", "epochs", "images", "minutes"] = option(
-        "never", "Is the unit of stop after; a step is one optimizer update, never trains to the end.")
+        "never", "Unit of Stop after: a step is one optimizer update; never trains to the end.")
     preserve_norm: bool = option(
         False, "Rescales each vector after each step to the median length of its text encoder's own vectors.")

@@ -30,8 +30,8 @@ class Samples:
         widget="textarea", tokens="prompt", first_page=True)
     negative: str = option("", "Says what the samples shall not show.", tokens="prompt", label="Negative prompt")
     steps: int = option(20, "Number of sampling steps.", ge=1, le=150, label="Sampling steps")
-    sampler: Literal["DDIM", "Euler", "Euler a", "DPM++ 2M"] = option("Euler", "Is the sampler of the previews.")
-    cfg_scale: float = option(5.0, "Is how strongly the prompt guides; 1 is not at all.", ge=1, le=30, step=0.5,
+    sampler: Literal["DDIM", "Euler", "Euler a", "DPM++ 2M"] = option("Euler", "Sampler of the previews.")
+    cfg_scale: float = option(5.0, "How strongly the prompt guides; 1 is not at all.", ge=1, le=30, step=0.5,
                               label="CFG scale", source="arXiv:2207.12598")
     seed: int = option(1, "Makes previews comparable: each is drawn from this seed every time.", ge=0, le=2**32 - 1)
     size: int | None = option(None, "Side of a preview. Empty takes the training resolution.", ge=64, le=4096, unit="px")

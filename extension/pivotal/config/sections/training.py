@@ -12,7 +12,7 @@ from pivotal.config.options import option
 class Length:
     """How long a run lasts."""
 
-    steps: int = option(500, "Is the number of optimizer updates.", ge=1, le=10_000_000, ss="ss_max_train_steps",
+    steps: int = option(500, "Number of optimizer updates.", ge=1, le=10_000_000, ss="ss_max_train_steps",
                         first_page=True)
 
 
@@ -34,11 +34,11 @@ class Optimizer:
     kind: Literal["adamw"] = option(
         "adamw", "Names the method of the updates.", source="arXiv:1711.05101", ss="ss_optimizer")
     learning_rate: float = option(
-        5e-3, "Is the size of an update. For embeddings 0.001 to 0.02 is usual; 0 changes nothing (a control run).",
+        5e-3, "Size of an update. For embeddings 0.001 to 0.02 is usual; 0 changes nothing (a control run).",
         ge=0, le=10, ss="ss_learning_rate", first_page=True)
-    beta_1: float = option(0.9, "Is the memory of the mean gradient.", ge=0, le=0.9999)
-    beta_2: float = option(0.999, "Is the memory of the mean squared gradient.", ge=0, le=0.999999)
-    epsilon: float = option(1e-8, "Is added to the denominator of an update.", above=0, le=1)
+    beta_1: float = option(0.9, "Memory of the mean gradient.", ge=0, le=0.9999)
+    beta_2: float = option(0.999, "Memory of the mean squared gradient.", ge=0, le=0.999999)
+    epsilon: float = option(1e-8, "Added to the denominator of an update, so that it is never zero.", above=0, le=1)
     weight_decay: float = option(
         0.0, "Pulls the weights to zero by this fraction of the learning rate at each step; 0 is right for embeddings.",
         ge=0, le=1)
@@ -49,7 +49,7 @@ class Precision:
     """Number formats and memory."""
 
     compute: Literal["auto", "fp32", "bf16", "fp16"] = option(
-        "auto", "Is the number format of the model's work; what is trained stays fp32. Auto suits it to the device.",
+        "auto", "Number format of the model's work; what is trained stays fp32. Auto suits it to the device.",
         ss="ss_mixed_precision")
     gradient_checkpointing: bool = option(
         False, "Computes parts of the model twice instead of keeping them: a third slower, much less memory.",
@@ -61,7 +61,7 @@ class Objective:
     """What is predicted, and from which part of the text encoder."""
 
     prediction: Literal["auto", "epsilon", "v"] = option(
-        "auto", "Is what the model predicts: the noise, or the velocity. Auto asks the checkpoint.",
+        "auto", "What the model predicts: the noise, or the velocity. Auto asks the checkpoint.",
         source="arXiv:2202.00512")
     clip_skip: int = option(
         1, "Takes the text encoder's output so many layers from its end; as in your prompts. SDXL ignores it.",

@@ -33,8 +33,7 @@ def describe(folder: Path) -> tuple[Family, tuple[int, ...], int]:
         raise FormatError(f"{folder.name} is a {kind}; expected Stable Diffusion 1.x, 2.x or XL.")
     first = _config(folder, "text_encoder/config.json")
     family = PIPELINES[kind] or (SD2 if first.get("hidden_act") == "gelu" else SD1)
-    widths = tuple(_config(folder, f"{name}/config.json").get("hidden_size")
-                   for name, _ in zip(TEXT_FOLDERS, family.encoders))
+    widths = tuple(_config(folder, f"{name}/config.json").get("hidden_size") for name in TEXT_FOLDERS[: len(family.encoders)])
     side = _config(folder, "unet/config.json").get("sample_size")
     return family, widths, side * 8 if isinstance(side, int) else family.resolution
 

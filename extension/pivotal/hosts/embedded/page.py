@@ -40,8 +40,9 @@ def build_page(host: EmbeddedHost, tabs: Sequence[Tab]) -> gr.Blocks:
         with gr.Row(elem_id="quicksettings"):
             checkpoint = gr.Dropdown(choices=list(host.checkpoints()), value=host.selected or None, label="Checkpoint",
                                      elem_id="setting_sd_model_checkpoint", scale=3)
-            reload_list = gr.Button("Look for new checkpoints", elem_id="refresh_sd_model_checkpoint", size="sm", scale=1)
-        told = gr.HTML(actions.checkpoint_html(), elem_id="html_info_checkpoint")
+            with gr.Column(scale=2):
+                told = gr.HTML(actions.checkpoint_html(), elem_id="html_info_checkpoint")
+                reload_list = gr.Button("Look for new checkpoints", elem_id="refresh_sd_model_checkpoint", size="sm")
         with gr.Tabs(elem_id="tabs"):
             with gr.TabItem("txt2img", id="txt2img", elem_id="tab_txt2img"):
                 sizes = _build_txt2img(actions)
@@ -93,7 +94,7 @@ class _Actions:
     def __init__(self, host: EmbeddedHost):
         self.host = host
 
-    def txt2img(self, prompt: str, negative: str, steps: float, sampler: str, width: float, height: float,  # noqa: PLR0913
+    def txt2img(self, prompt: str, negative: str, steps: float, sampler: str, width: float, height: float,
                 cfg_scale: float, seed: float, batch: float, progress: Any = gr.Progress()) -> tuple[Any, str]:
         """Draws, saves, shows; what goes wrong is shown as well."""
         try:

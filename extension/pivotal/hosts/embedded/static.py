@@ -13,6 +13,7 @@ import pivotal
 
 ROOT = Path(pivotal.__file__).resolve().parents[2]
 ADDRESS = "pivotal/static"
+OWN_STYLE = Path(__file__).with_name("page.css")
 
 
 def static_files(root: Path = ROOT) -> dict[str, Path]:
@@ -25,7 +26,7 @@ def static_files(root: Path = ROOT) -> dict[str, Path]:
 
 def head_tags(root: Path = ROOT) -> str:
     """Relative addresses, so that a proxy may put the page anywhere; with the file's time, so that caches are no trap."""
-    tags = []
+    tags = [f"<style>{OWN_STYLE.read_text('utf-8')}</style>"]
     for name, path in static_files(root).items():
         address = escape(f"{ADDRESS}/{name}?{path.stat().st_mtime_ns}")
         is_style = name.endswith(".css")

@@ -92,8 +92,8 @@ def draw(model: DiffusionModel, checkpoint: str, request: Txt2Img, embeddings: E
              for index in range(len(images))]
     told_of = [text for name, text in embeddings.problems.items()
                if Path(name).stem.lower() in f"{prompt} {negative}".lower()]
-    return Drawn(tuple(images), tuple(texts), tuple([*notices, *negative_notices, *missing, *misfits, *told_of]),
-                 request.settings.seed)
+    all_notices = (*notices, *negative_notices, *missing, *misfits, *told_of)
+    return Drawn(tuple(images), tuple(texts), all_notices, request.settings.seed)
 
 
 def _lora_files(folder: Path, tags: Sequence[LoraTag],

@@ -1,0 +1,83 @@
+"""``python -m pivotal train`` as a script uses it, each time in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fake_host import write_dataset
+from tiny import write_tiny
+
+from pivotal.formats.embedding_file import read_embedding
+
+ROOT = Path(__file__).resolve().parents[2]
+RUN = """
+name: first run
+checkpoint: tiny
+dataset: {folder: IMAGES}
+embeddings:
+  - {placeholder: zkteal, token_count: 2, initial_text: green, learning_rate: 2e-2}
+length: {steps: 12}
+batch: {size: 2}
+samples: {every_steps: 6, steps: 2}
+save: {every_steps: 6, state_every_steps: 4}
+measure: {images: 2}
+seed: 3
+"""
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli")
+    write_tiny(folder / "data/models/Stable-diffusion/tiny.safetensors")
+    write_tiny(folder / "other/models/Stable-diffusion/tiny.safetensors")
+    write_dataset(folder / "images")
+    (folder / "run.yaml").write_text(RUN.replace("IMAGES", str(folder / "images")), encoding="utf-8")
+    return folder
+
+
+def train(folder: Path, *words: str, data: str = "data") -> subprocess.CompletedProcess:
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "extension"), "PYTHONUTF8": "0"}
+    return subprocess.run([sys.executable, "-m", "pivotal", "train", str(folder / "run.yaml"), "--data-dir",
+                           str(folder / data), *words], capture_output=True, text=True, env=environment, timeout=300,
+                          check=False)
+
+
+def test_a_run_ends_with_one_json_object_and_its_files(place):
+    done = train(place, "--json")
+    assert done.returncode == 0, done.stderr
+    (line,) = done.stdout.splitlines()
+    told = json.loads(line)
+    path = place / "data/embeddings/zkteal.safetensors"
+    assert told["state"] == "finished" and told["steps"] == 12 and told["files"] == [str(path)]
+    assert [step for step, _, _ in told["losses"]] == list(range(1, 13)) and told["seconds"] > 0
+    assert set(told["metrics"]) == {"error_before", "error_after"}
+    assert read_embedding(path, 1)[0].shape == (2, 32)
+    assert len(list((place / "data/pivotal/runs/first run/samples").iterdir())) == 6
+    events = (place / "data/pivotal/runs/first run/events.jsonl").read_text(encoding="utf-8").splitlines()
+    assert sum(json.loads(event)["event"] == "StepDone" for event in events) == 12
+
+
+def test_a_run_stopped_in_one_process_and_resumed_in_another_gives_the_same_bytes(place):
+    whole = place / "data/embeddings/zkteal.safetensors"
+    if not whole.exists():
+        assert train(place).returncode == 0
+    stopped = train(place, "--json", "--stop-after-steps", "5", data="other")
+    assert stopped.returncode == 0 and json.loads(stopped.stdout)["steps"] == 5
+    assert json.loads(stopped.stdout)["state"] == "stopped"
+    parts = place / "other/embeddings/zkteal.safetensors"
+    assert parts.read_bytes() != whole.read_bytes()
+    assert train(place, "--resume", data="other").returncode == 0
+    assert parts.read_bytes() == whole.read_bytes()
+
+
+def test_a_run_file_with_problems_ends_with_2_and_each_under_its_key(place):
+    done = train(place, "--optimizer.learning-rate", "abc", "--embeddings.0.placeholder", "cat", "--foo.bar=3",
+                 "--checkpoint", "none", "--dataset.folder", str(place / "nowhere"))
+    assert done.returncode == 2 and "Traceback" not in done.stderr and done.stdout == ""
+    keys = {line.partition(":")[0] for line in done.stderr.splitlines()}
+    assert {"optimizer.learning_rate", "embeddings.0.placeholder", "foo.bar", "checkpoint", "dataset.folder"} <= keys
