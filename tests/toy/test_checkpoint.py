@@ -40,7 +40,9 @@ def test_every_normed_width_suits_32_groups(shapes):
     norms = [
         shape[0]
         for name, shape in shapes.items()
-        if name.startswith(("model.", "first_stage")) and len(shape) == 1 and name.endswith(("norm.weight", "norm_out.weight"))
+        if name.startswith(("model.", "first_stage"))
+        and len(shape) == 1
+        and name.endswith(("norm.weight", "norm_out.weight"))
         or name.endswith(("in_layers.0.weight", "out_layers.0.weight", "norm1.weight", "norm2.weight"))
         and "transformer_blocks" not in name
         and "text_model" not in name

@@ -85,6 +85,8 @@ def known_facts(family: Family, tensors: Mapping[str, Tensor], metadata: Mapping
         step = tensors.get("global_step")
         prediction = "epsilon" if step is not None and int(step) == 875000 else "v"
     resolution = _metadata_resolution(metadata)
+    if resolution is None and family is SD1 and _positive(parameters, "image_size"):
+        resolution = 8 * parameters["image_size"]  # of latents; in SD 2's yamls it is 64 also for 768 px
     if resolution is None and family is SD2 and prediction == "epsilon":
         resolution = 512  # 2.0-base and 2.1-base
     return Facts(prediction or "epsilon", resolution, _positive(network, "num_heads"),

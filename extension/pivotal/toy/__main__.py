@@ -19,7 +19,7 @@ from pivotal.toy.state import Schedule
 SEED = 7
 BANK = 40_000
 DECODER = Schedule(steps=1150, batch=8, rate=0.005, seed=SEED, warmup=20, decay=0.99, save_every=100)
-DIFFUSION = Schedule(steps=4000, batch=48, rate=0.01, seed=SEED, warmup=50, decay=0.998, save_every=100)
+DIFFUSION = Schedule(steps=5000, batch=48, rate=0.01, seed=SEED, warmup=50, decay=0.998, save_every=100)
 
 
 def main() -> None:

@@ -103,9 +103,7 @@ def outline_points(shape: str) -> list[tuple[float, float]]:
         return [(r * sin(k * pi / 5), -r * cos(k * pi / 5)) for k, r in enumerate(radii)]
     if shape == "heart":
         turns = [2 * pi * k / 48 for k in range(48)]
-        return [
-            (sin(a) ** 3, -(13 * cos(a) - 5 * cos(2 * a) - 2 * cos(3 * a) - cos(4 * a)) / 16) for a in turns
-        ]
+        return [(sin(a) ** 3, -(13 * cos(a) - 5 * cos(2 * a) - 2 * cos(3 * a) - cos(4 * a)) / 16) for a in turns]
     raise ValueError(f"unknown shape {shape!r}; expected one of {', '.join(SHAPES)}")
 
 

@@ -38,9 +38,7 @@ def wild_scene(rng: np.random.Generator) -> Scene:
 
 def batch_pixels(rng: np.random.Generator, count: int) -> Tensor:
     """(count, 3, side, side) in -1..1: two thirds of the trained world, one third wild."""
-    return pixels_of(
-        [captions.trained_scene(rng) if rng.random() < 0.67 else wild_scene(rng) for _ in range(count)]
-    )
+    return pixels_of([captions.trained_scene(rng) if rng.random() < 0.67 else wild_scene(rng) for _ in range(count)])
 
 
 def edges(pixels: Tensor) -> tuple[Tensor, Tensor]:

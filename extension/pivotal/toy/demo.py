@@ -67,9 +67,7 @@ def write_demo(folder: Path, seed: int = 7) -> list[Path]:
         rng = np.random.default_rng((seed, 5, number))
         for index in range(IMAGES):
             scene = demo_scene(concept, index, rng)
-            words = concept.caption.format(
-                colour=scene.paint.name, shape=scene.shape, background=scene.background.name
-            )
+            words = concept.caption.format(colour=scene.paint.name, shape=scene.shape, background=scene.background.name)
             Image.fromarray(render(scene)).save(place / f"{index + 1:02d}.png", optimize=True)
             (place / f"{index + 1:02d}.txt").write_text(words + "\n", encoding="utf-8")
         written.append(place)

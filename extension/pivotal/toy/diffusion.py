@@ -85,11 +85,7 @@ def loss_of(model: nn.ModuleDict, bank: LatentBank, batch: int, empty: Tensor, g
 def optimizers_for(model: nn.ModuleDict, rate: float) -> tuple[Optimizer, Optimizer]:
     """Muon for the UNet's inner matrices, AdamW at a tenth of the rate for all else."""
     outer = ("conv_in", "conv_out", "time_embedding")
-    body = [
-        value
-        for name, value in model["unet"].named_parameters()
-        if value.ndim > 1 and not name.startswith(outer)
-    ]
+    body = [value for name, value in model["unet"].named_parameters() if value.ndim > 1 and not name.startswith(outer)]
     chosen = {id(value) for value in body}
     rest = [value for value in model.parameters() if id(value) not in chosen]
     return Muon(body, lr=rate), torch.optim.AdamW(rest, lr=rate / 10, betas=(0.9, 0.99), weight_decay=0.0)

@@ -77,8 +77,7 @@ def normalised(mask: np.ndarray) -> np.ndarray:
 def templates(side: int) -> dict[str, np.ndarray]:
     """Per shape its normalised masks (sizes, NORMAL_SIDE, NORMAL_SIDE), drawn in an image of `side` pixels."""
     return {
-        shape: np.stack([normalised(shape_mask(shape, (0.5, 0.5), size, side)) for size in TEMPLATE_SIZES])
-        for shape in SHAPES
+        shape: np.stack([normalised(shape_mask(shape, (0.5, 0.5), size, side)) for size in TEMPLATE_SIZES]) for shape in SHAPES
     }
 
 

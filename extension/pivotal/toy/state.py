@@ -51,9 +51,7 @@ class Schedule:
                 average[name].lerp_(value, 1 - decay)
 
 
-def save_state(
-    path: Path, step: int, module: nn.Module, optimizers: Sequence[Optimizer], average: dict[str, Tensor]
-) -> None:
+def save_state(path: Path, step: int, module: nn.Module, optimizers: Sequence[Optimizer], average: dict[str, Tensor]) -> None:
     """Written beside and renamed, so that a run killed in the middle keeps its last state."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")

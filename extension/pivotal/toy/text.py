@@ -29,7 +29,8 @@ def clip_tokenizer() -> CLIPTokenizer:
     if spec is None:
         raise ModuleNotFoundError("open_clip is not installed; its bpe_simple_vocab_16e6.txt.gz holds CLIP's merges")
     source = Path(spec.submodule_search_locations[0]) / "bpe_simple_vocab_16e6.txt.gz"
-    lines = gzip.open(source, "rt", encoding="utf-8").read().split("\n")
+    with gzip.open(source, "rt", encoding="utf-8") as file:
+        lines = file.read().split("\n")
     merges = [tuple(line.split()) for line in lines[1 : VOCABULARY - 256 * 2 - 2 + 1]]
     letters = list(byte_letters())
     words = letters + [letter + "</w>" for letter in letters] + ["".join(pair) for pair in merges]

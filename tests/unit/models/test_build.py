@@ -175,6 +175,7 @@ def test_resolution_and_heads_are_read_where_they_are_written():
     config = {"model": {"params": {"unet_config": {"params": {"num_heads": 4, "num_head_channels": -1}}}}}
     facts = known_facts(SD1, {}, {"modelspec.resolution": "64x96"}, config)
     assert (facts.resolution, facts.heads, facts.head_width) == (96, 4, None)
+    assert known_facts(SD1, {}, {}, {"model": {"params": {"image_size": 8}}}).resolution == 64
     model = build_model(tiny.tiny_tensors("sd1"), tokenizer=None, facts=facts)
     assert model.resolution == 96
     assert model.unet.config.attention_head_dim == 4

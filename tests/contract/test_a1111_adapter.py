@@ -1,0 +1,364 @@
+"""The adapter for AUTOMATIC1111 against a small fake of its `modules` package; tests/host drives the real one."""
+
+import importlib.machinery
+import logging
+import sys
+import threading
+import types
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from fake_host import tokenizer, write_dataset
+from pivotal.errors import HostError
+from pivotal.hosts.detect import detect
+from pivotal.hosts.protocol import Host
+from pivotal.jobs.desk import Desk
+from tiny import tiny_tensors
+
+MODULES = ("call_queue", "devices", "paths", "processing", "script_callbacks", "sd_hijack", "sd_hijack_open_clip",
+           "sd_models", "shared", "textual_inversion", "textual_inversion.textual_inversion", "ui")
+
+
+def fake_module(monkeypatch, name):
+    module = types.ModuleType(name)
+    module.__spec__ = importlib.machinery.ModuleSpec(name, None, is_package=True)
+    module.__path__ = []
+    monkeypatch.setitem(sys.modules, name, module)
+    parent, _, last = name.rpartition(".")
+    if parent:
+        setattr(sys.modules[parent], last, module)
+    return module
+
+
+def live_name(name):
+    """A checkpoint's name of a tensor as A1111's hijacked model has it."""
+    name = name.replace("cond_stage_model.", "cond_stage_model.wrapped.")
+    for number in "01":
+        name = name.replace(f"conditioner.embedders.{number}.", f"conditioner.embedders.{number}.wrapped.")
+    return name.replace("token_embedding.weight", "token_embedding.wrapped.weight")
+
+
+def live_model(family, info):
+    """Modules with the names and tensors of A1111's sd_model; the UNet's parameters want gradients, as they do there."""
+    root = nn.Module()
+    for name, tensor in tiny_tensors(family).items():
+        module = root
+        *path, last = live_name(name).split(".")
+        for part in path:
+            if part not in module._modules:
+                module.add_module(part, nn.Module())
+            module = module._modules[part]
+        wants = name.startswith("model.")
+        setattr(module, last, nn.Parameter(tensor.clone(), requires_grad=wants))
+    encoders = [root.cond_stage_model] if family != "sdxl" else list(root.conditioner.embedders.children())
+    for encoder in encoders:
+        encoder.tokenize = lambda texts: texts
+        if hasattr(encoder.wrapped, "transformer"):
+            encoder.tokenizer = tokenizer()
+    if family == "sdxl":
+        object.__setattr__(root, "cond_stage_model", types.SimpleNamespace(embedders=[*encoders, nn.Module()]))
+    for one in ("sd1", "sd2", "sdxl"):
+        setattr(root, f"is_{one}", one == family)
+    root.parameterization = "v" if family == "sd2" else "eps"
+    root.alphas_cumprod_original = torch.linspace(0.999, 0.0047, 1000)
+    root.sd_checkpoint_info = info
+    return root.eval()
+
+
+class State:
+    """The part of shared_state.State (1.10.1) that jobs and Interrupt go through."""
+
+    interrupted, job, sampling_steps = False, "", 20
+
+    def begin(self, job):
+        self.job, self.interrupted = job, False
+
+    def end(self):
+        self.job = ""
+
+    def interrupt(self):
+        self.interrupted = True
+
+    def request_restart(self):
+        self.interrupt()
+
+
+class EmbeddingDatabase:
+    """Reads a folder; knows embeddings of the model's width, and skips others."""
+
+    def __init__(self, folder, width):
+        self.folder, self.width = folder, width
+        self.word_embeddings, self.skipped_embeddings = {}, {}
+
+    def load_textual_inversion_embeddings(self, force_reload=False):
+        assert force_reload
+        for path in self.folder.glob("*.safetensors"):
+            tensor = load_file(path)["emb_params"]
+            fits = tensor.shape[1] == self.width
+            found = self.word_embeddings if fits else self.skipped_embeddings
+            found[path.stem] = types.SimpleNamespace(vectors=len(tensor), vec=tensor)
+
+
+class Webui:
+    """The fake, and what was asked of it."""
+
+    def __init__(self, monkeypatch, folder, family="sd1"):
+        fake_module(monkeypatch, "modules")
+        for name in MODULES:
+            setattr(self, name.rpartition(".")[2], fake_module(monkeypatch, f"modules.{name}"))
+        (folder / "embeddings").mkdir()
+        self.infos = {name: types.SimpleNamespace(name=f"{name}.safetensors", metadata={"modelspec.resolution": "64x64"},
+                                                  filename=str(folder / f"{name}.safetensors"))
+                      for name in ("loaded", "v1.5 other")}
+        self.model = live_model(family, self.infos["loaded"])
+        self.shared.sd_model, self.shared.state = self.model, State()
+        self.shared.cmd_opts = types.SimpleNamespace(embeddings_dir=str(folder / "embeddings"))
+        self.paths.models_path, self.paths.data_path = str(folder / "models"), str(folder)
+        self.devices.device, self.devices.fp8 = "cpu", False
+        self.call_queue.queue_lock = threading.Lock()  # as the host's, it is not re-entrant
+        self.sd_models.model_data = types.SimpleNamespace(sd_model=self.model)
+        self.sd_models.checkpoints_list = {f"{info.name} [hash]": info for info in self.infos.values()}
+        self.sd_models.SkipWritingToConfig = threading.Lock
+        self.sd_models.reload_model_weights = self.reload
+        self.loads, self.fails = [], False
+        self.database = EmbeddingDatabase(folder / "embeddings", 32)
+        self.sd_hijack.model_hijack = types.SimpleNamespace(embedding_db=self.database)
+        self.sd_hijack_open_clip.tokenizer = types.SimpleNamespace(
+            encode=lambda text: tokenizer()(text, add_special_tokens=False)["input_ids"], encoder={}, decoder={})
+        self.caches = [["prompt", "conditioning"] for _ in range(4)]
+        self.processing.StableDiffusionProcessing = types.SimpleNamespace(cached_c=self.caches[0], cached_uc=self.caches[1])
+        self.processing.StableDiffusionProcessingTxt2Img = types.SimpleNamespace(
+            cached_hr_c=self.caches[2], cached_hr_uc=self.caches[3])
+
+    def reload(self, info, forced_reload=False):
+        self.loads.append((info.name, forced_reload))
+        if self.fails and info is not self.infos["loaded"]:
+            raise RuntimeError("HeaderTooLarge")
+        self.model.sd_checkpoint_info = info
+        return self.model
+
+
+@pytest.fixture
+def webui(monkeypatch, tmp_path):
+    return Webui(monkeypatch, tmp_path)
+
+
+def borrowed(host, work, checkpoint=""):
+    def inside():
+        with host.borrow(checkpoint) as model:
+            return work(model)
+
+    return host.run(inside)
+
+
+def test_it_is_detected_and_is_a_host(webui):
+    host, _ = detect()
+    assert isinstance(host, Host)
+    assert (host.name, host.checkpoint().name, host.checkpoint().family) == ("a1111", "loaded", "sd1")
+    assert list(host.checkpoints()) == ["loaded", "v1.5 other"]
+
+
+def test_without_a_webui_it_says_what_it_looked_for(monkeypatch):
+    monkeypatch.delitem(sys.modules, "modules", raising=False)
+    with pytest.raises(HostError, match="no Stable Diffusion WebUI was found in this process: it has no modules"):
+        detect()
+
+
+@pytest.mark.parametrize(("module", "name"), [("modules_forge", "Forge"), ("modules.processing_diffusers", "SD.Next")])
+def test_relatives_are_told_that_they_are_not_supported(webui, monkeypatch, module, name):
+    fake_module(monkeypatch, module)
+    with pytest.raises(HostError, match=f"{name}.* not supported yet; use"):
+        detect()
+
+
+@pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl"])
+def test_every_tensor_is_the_hosts_own(monkeypatch, tmp_path, family):
+    webui = Webui(monkeypatch, tmp_path, family)
+    storages = {tensor.untyped_storage().data_ptr() for tensor in webui.model.state_dict().values()}
+
+    def compare(model):
+        parts = [model.unet, model.vae, *(encoder.module for encoder in model.text_encoders)]
+        mine = [tensor for part in parts for tensor in part.parameters()]
+        assert len(mine) >= 100
+        assert all(tensor.untyped_storage().data_ptr() in storages for tensor in mine)
+        assert not any(tensor.requires_grad for tensor in mine)
+        assert (model.family.name, model.prediction, model.resolution) == (family, "v" if family == "sd2" else "epsilon", 64)
+        torch.testing.assert_close(model.alphas_cumprod, webui.model.alphas_cumprod_original)
+        assert model.tokenizer("a cat", add_special_tokens=False)["input_ids"] == [320, 2368]
+
+    borrowed(detect()[0], compare)
+
+
+def test_the_model_is_as_before_even_after_an_exception(webui):
+    before = {name: (tensor.clone(), tensor.requires_grad) for name, tensor in webui.model.named_parameters()}
+
+    def train_and_fail(model):
+        model.unet.train().requires_grad_(True)
+        output = model.unet(torch.randn(1, 4, 8, 8), torch.tensor([5]), encoder_hidden_states=torch.zeros(1, 77, 32))
+        output.sample.sum().backward()
+        model.unet.to(torch.float64)
+        raise RuntimeError("on purpose")
+
+    with pytest.raises(RuntimeError, match="on purpose"):
+        borrowed(detect()[0], train_and_fail)
+    after = dict(webui.model.named_parameters())
+    assert after.keys() == before.keys()
+    for name, (tensor, requires_grad) in before.items():
+        assert torch.equal(after[name], tensor), name
+        assert (after[name].requires_grad, after[name].grad) == (requires_grad, None), name
+    assert not webui.model.training
+    assert not webui.call_queue.queue_lock.locked()
+
+
+def test_a_write_into_the_hosts_weights_is_told(webui, caplog):
+    def write(model):
+        next(model.unet.parameters()).add_(1)
+
+    with caplog.at_level(logging.ERROR):
+        borrowed(detect()[0], write)
+    assert "wrote into the WebUI's model.diffusion_model." in caplog.text
+
+
+def test_run_holds_the_lock_and_names_the_job(webui):
+    host, _ = detect()
+    seen = host.run(lambda: (webui.call_queue.queue_lock.locked(), webui.shared.state.job))
+    assert seen == (True, "Pivotal training")
+    assert not webui.call_queue.queue_lock.locked()
+    assert webui.shared.state.job == ""
+
+
+@pytest.mark.parametrize("inside", [True, False])
+def test_refresh_takes_up_a_replaced_file_and_forgets_old_prompts(webui, inside):
+    host, _ = detect()
+    path = host.folders().embeddings / "zkteal.safetensors"
+
+    def refresh():
+        host.refresh(path)
+
+    for value in (1.0, 2.0):
+        save_file({"emb_params": torch.full((2, 32), value)}, str(path))
+        worker = threading.Thread(target=host.run if inside else refresh, args=[refresh] if inside else [], daemon=True)
+        worker.start()
+        worker.join(20)
+        assert not worker.is_alive(), "refresh waits for a lock that its own thread holds"
+        assert webui.database.word_embeddings["zkteal"].vec[0, 0] == value
+    assert webui.caches == [[None, None]] * 4
+
+
+def test_an_embedding_that_does_not_fit_is_told(webui):
+    host, _ = detect()
+    path = host.folders().embeddings / "wide.safetensors"
+    save_file({"emb_params": torch.zeros(1, 999)}, str(path))
+    with pytest.raises(HostError, match=r"wide\.safetensors does not fit the checkpoint that is loaded"):
+        host.refresh(path)
+
+
+def test_interrupt_stops_the_run_also_after_the_host_has_forgotten_it(webui):
+    host, _ = detect()
+    webui.shared.state.interrupt()  # meant for somebody before us
+
+    def work():
+        seen = [host.stop_requested()]
+        webui.shared.state.request_restart()  # "Reload UI" interrupts, too
+        seen.append(host.stop_requested())
+        webui.shared.state.interrupt()
+        webui.shared.state.interrupted = False  # as any handler of the page does at its end
+        return [*seen, host.stop_requested()]
+
+    assert host.run(work) == [False, False, True]
+    assert "interrupt" not in vars(webui.shared.state)
+    assert not webui.shared.state.interrupted
+    assert host.run(host.stop_requested) is False
+
+
+def test_a_lora_left_in_the_weights_is_taken_out(webui, monkeypatch):
+    networks = fake_module(monkeypatch, "networks")
+    block = webui.model.model.diffusion_model.time_embed._modules["0"]
+    original = block.weight.detach().clone()
+
+    def restore(module):
+        module.weight.copy_(original)
+
+    networks.network_restore_weights_from_backup = restore
+    with torch.no_grad():
+        block.weight.add_(1)
+    block.network_current_names = (("lora", 1.0, 1.0, None),)
+    lent = borrowed(detect()[0], lambda model: model.unet.time_embedding.linear_1.weight.clone())
+    assert torch.equal(lent, original)
+    assert block.network_current_names == ()
+
+
+@pytest.mark.parametrize(("harm", "said"), [
+    (lambda webui: setattr(webui.shared, "sd_model", None), "has no checkpoint loaded"),
+    (lambda webui: setattr(webui.model, "lowvram", True), "Start it without that flag"),
+    (lambda webui: setattr(webui.devices, "fp8", True), "Disable Settings > Optimizations > FP8 weight"),
+    (lambda webui: setattr(webui.devices, "device", "cuda"), "was unloaded to the cpu"),
+    (lambda webui: setattr(webui.model, "parameterization", "x0"), "predicts 'x0'"),
+    (lambda webui: delattr(webui.model, "cond_stage_model"), "loaded.safetensors cannot be trained on: .* text encoder"),
+])
+def test_what_cannot_be_lent_is_refused_in_words(webui, harm, said):
+    host, _ = detect()
+    harm(webui)
+    with pytest.raises(HostError, match=said):
+        borrowed(host, lambda _: None)
+    assert not webui.call_queue.queue_lock.locked()
+
+
+def test_another_checkpoint_is_loaded_by_the_host_and_the_first_one_comes_back(webui):
+    host, _ = detect()
+    assert borrowed(host, lambda _: host.checkpoint().name, "v1.5 other") == "v1.5 other"
+    assert webui.loads == [("v1.5 other.safetensors", False), ("loaded.safetensors", False)]
+    assert borrowed(host, lambda _: host.checkpoint().name, "loaded") == "loaded"
+    assert len(webui.loads) == 2
+    with pytest.raises(HostError, match="'nowhere' is not among"):
+        borrowed(host, lambda _: None, "nowhere")
+
+
+def test_a_checkpoint_that_cannot_be_loaded_leaves_the_first_one_whole(webui):
+    webui.fails = True
+    with pytest.raises(HostError, match="could not load v1.5 other.safetensors: RuntimeError: HeaderTooLarge"):
+        borrowed(detect()[0], lambda _: None, "v1.5 other")
+    assert webui.loads[-1] == ("loaded.safetensors", True)  # forced: the host had taken its hijack off
+
+
+@pytest.mark.parametrize("is_loaded", [True, False])
+def test_the_prompt_context_waits_for_nobody(webui, is_loaded):
+    host, _ = detect()
+    webui.database.word_embeddings["zkteal"] = types.SimpleNamespace(vectors=3)
+    if not is_loaded:
+        webui.sd_models.model_data.sd_model = None
+        assert host.checkpoint() is None
+    with webui.call_queue.queue_lock:
+        context = host.prompt_context()
+    assert context.encoders["clip_l"]("a cat", add_special_tokens=False)["input_ids"] == [320, 2368]
+    assert context.embeddings == {"zkteal": 3}
+
+
+def test_a_whole_run_writes_an_embedding_that_the_host_knows(webui, tmp_path):
+    host, _ = detect()
+    desk = Desk(host)
+    desk.start({"name": "zkteal", "dataset.folder": str(write_dataset(tmp_path / "images")), "dataset.resolution": 64,
+                "embeddings.0.placeholder": "zkteal", "embeddings.0.token_count": 2, "length.steps": 2,
+                "samples.every_steps": 0, "save.every_steps": 1})
+    view = desk.wait(120)
+    assert (view.state, view.message) == ("finished", "")
+    assert webui.database.word_embeddings["zkteal"].vectors == 2
+    assert host.folders().embeddings == Path(webui.shared.cmd_opts.embeddings_dir)
+
+
+def test_the_shell_gives_the_tab_and_the_routes_at_every_reload(webui):
+    tabs, starts, drawn, attached = [], [], [], []
+    webui.script_callbacks.on_ui_tabs, webui.script_callbacks.on_app_started = tabs.append, starts.append
+    webui.ui.gr = types.SimpleNamespace(Blocks=lambda **_: threading.Lock())
+    for _ in range(2):
+        _, shell = detect()
+        shell.add_tab(shell.title, "pivotal_train", lambda: drawn.append("tab"))
+        shell.add_routes(attached.append)
+    assert [tab[1:] for draw in tabs for tab in draw()] == [("Pivotal", "pivotal_train")] * 2
+    for started in starts:
+        started(object(), "app")
+    assert (drawn, attached) == (["tab", "tab"], ["app", "app"])

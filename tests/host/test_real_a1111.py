@@ -1,0 +1,142 @@
+"""Drives a real AUTOMATIC1111 over HTTP, with Pivotal in its extensions folder and a checkpoint loaded.
+
+    PIVOTAL_A1111_URL=http://127.0.0.1:7860 python -m pytest -m host tests/host
+
+It must have been started with --api; the images folder must be one that it can read, so it runs on this machine.
+"""
+
+import base64
+import hashlib
+import io
+import json
+import os
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from fake_host import write_dataset
+
+pytestmark = pytest.mark.host
+URL = os.environ.get("PIVOTAL_A1111_URL", "").rstrip("/")
+STRINGS = Path(__file__).parents[1] / "unit" / "prompts" / "a1111_counts.json"
+VECTORS = {"zkwemb": 2, "my style word": 3, "bigemb": 40, "<angle>": 1}  # what the host had when they were recorded
+
+
+@pytest.fixture(scope="module", autouse=True)
+def server():
+    if not URL:
+        pytest.skip("PIVOTAL_A1111_URL does not say where the WebUI is")
+
+
+def ask(path, data=None):
+    """(status, answer)"""
+    body = None if data is None else json.dumps(data).encode()
+    request = urllib.request.Request(URL + path, body, {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=600) as reply:
+            return reply.status, json.load(reply)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+def draw(prompt):
+    """The picture's hash, and its infotext."""
+    status, answer = ask("/sdapi/v1/txt2img", {"prompt": prompt, "seed": 7, "steps": 4, "width": 64, "height": 64,
+                                               "cfg_scale": 3, "sampler_name": "Euler", "save_images": False})
+    assert status == 200, answer
+    image = Image.open(io.BytesIO(base64.b64decode(answer["images"][0]))).convert("RGB")
+    return hashlib.md5(image.tobytes()).hexdigest(), json.loads(answer["info"])["infotexts"][0]
+
+
+def start(folder, word, steps, **more):
+    return ask("/pivotal/v1/jobs", {"options": {
+        "name": word, "dataset.folder": str(folder), "dataset.resolution": 64, "dataset.captions": "object",
+        "embeddings.0.placeholder": word, "embeddings.0.token_count": 2, "embeddings.0.initial_text": "green",
+        "length.steps": steps, "batch.size": 2, "optimizer.learning_rate": 0.05, "samples.every_steps": 0,
+        "save.existing": "replace", **more}})
+
+
+def job_when(condition):
+    until = time.monotonic() + 600
+    while time.monotonic() < until:
+        _, job = ask("/pivotal/v1/job")
+        if condition(job):
+            return job
+        time.sleep(0.2)
+    raise AssertionError(f"after 600 s the job is {job}")
+
+
+def finished():
+    return job_when(lambda job: job["state"] not in ("running", "stopping"))
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    return write_dataset(tmp_path_factory.mktemp("images"))
+
+
+def test_the_tab_is_in_the_page():
+    _, config = ask("/config")
+    tabs = [part["props"].get("label") for part in config["components"] if part["type"] == "tabitem"]
+    assert tabs.count("Pivotal") == 1
+
+
+def test_a_trained_word_is_used_at_once_and_nothing_else_changes(images):
+    word = f"zkhost{os.getpid()}"
+    other, before = draw("an unrelated cat"), draw(f"a {word} circle")
+    assert start(images, word, 5)[0] == 200
+    job = finished()
+    assert (job["state"], job["step"], job["message"]) == ("finished", 5, "")
+    after = draw(f"a {word} circle")  # the same text as before: the host has it in its cache of encoded prompts
+    assert after[0] != before[0]
+    assert f'TI hashes: "{word}: ' in after[1]
+    assert draw("an unrelated cat") == other
+    start(images, word, 5, seed=99)
+    assert finished()["state"] == "finished"
+    assert draw(f"a {word} circle")[0] != after[0]
+
+
+def test_a_generation_asked_for_during_a_run_waits_and_works(images):
+    other, drawn = draw("an unrelated cat"), []
+    start(images, "zkhostwait", 40)
+    job_when(lambda job: job["step"] >= 1)
+    asked = threading.Thread(target=lambda: drawn.append(draw("an unrelated cat")))
+    asked.start()
+    status, count = ask("/pivotal/v1/tokens", {"text": "a red circle"})  # waits for nobody
+    assert (status, count["count"], drawn) == (200, 3, [])
+    assert finished()["state"] == "finished"
+    asked.join(60)
+    assert drawn == [other]
+
+
+@pytest.mark.parametrize("path", ["/pivotal/v1/job/stop", "/sdapi/v1/interrupt"])
+def test_stopping_keeps_what_was_learned(images, path):
+    start(images, "zkhoststop", 2000)
+    job_when(lambda job: job["step"] >= 2)
+    ask(path, {})
+    job = finished()
+    assert job["state"] == "stopped"
+    assert 2 <= job["step"] < 2000
+    assert [Path(file).name for file in job["files"]] == ["zkhoststop.safetensors"]
+    assert "TI hashes" in draw("a zkhoststop circle")[1]
+
+
+def test_a_missing_folder_is_told_under_its_option():
+    status, answer = start("/nowhere/at/all", "zkhostbad", 5)
+    assert status == 422
+    assert "does not exist" in answer["problems"]["dataset.folder"]
+
+
+def test_tokens_are_counted_as_recorded():
+    if "clip_l" not in ask("/pivotal/v1/tokens", {"text": ""})[1]["encoders"]:
+        pytest.skip("recorded with SD 1; open_clip's tokenizer, of SD 2, mends &amp; and <|endoftext|> otherwise")
+    cases = json.loads(STRINGS.read_text("utf-8"))
+    assert len(cases) >= 220
+    for case in cases:
+        _, answer = ask("/pivotal/v1/tokens", {"text": case["text"], "embeddings": VECTORS})
+        assert (answer["count"], answer["limit"]) == (case["count"], case["limit"]), case["text"]
