@@ -28,6 +28,7 @@ from pivotal.jobs.view import JobView, fold, words
 from pivotal.register import register
 
 ROOT = Path(__file__).resolve().parents[2]
+SAVING_SECONDS = 60.0
 
 
 def main(words_given: Sequence[str] | None = None) -> int:
@@ -82,8 +83,11 @@ def _webui(known: argparse.Namespace, rest: Sequence[str]) -> int:
         raise PivotalError(f"{rest[0]!r} is not a flag of webui; see install.py webui --help.")
     host = EmbeddedHost(known.data_dir, checkpoint=known.checkpoint)
     shell = EmbeddedShell(host)
-    register(host, shell)
-    return serve(host, shell, port=known.port, listen=known.listen, open_browser=not known.no_browser)
+    desk = register(host, shell)
+    code = serve(host, shell, port=known.port, listen=known.listen, open_browser=not known.no_browser)
+    desk.stop()
+    desk.wait(SAVING_SECONDS)  # the run's thread would end with the process, and what it learned with it
+    return code
 
 
 def _overrides(known: argparse.Namespace, rest: Sequence[str]) -> dict[str, Any]:

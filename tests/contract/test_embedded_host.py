@@ -220,6 +220,22 @@ def test_the_lock_is_free_again_after_an_exception(host):
         pass
 
 
+def test_settling_stops_whoever_uses_the_model_and_waits_for_it(host):
+    assert host.settle(1)
+    held = threading.Event()
+
+    def training():
+        held.set()
+        while not host.stop_requested():
+            pass
+
+    thread = threading.Thread(target=lambda: host.run(training))
+    thread.start()
+    assert held.wait(30)
+    assert host.settle(30)
+    thread.join(30)
+
+
 def test_interrupt_ends_an_image_and_is_forgotten_by_the_next(host):
     host.select("sd1")
     drawn = host.generate(Txt2Img("a", "", SETTINGS), lambda done, of: host.interrupt())

@@ -41,7 +41,8 @@ class Page:
     def run(self, folder, **changes):
         options = {
             "name": "run", "dataset": {"folder": str(folder), "resolution": 64}, "length": {"steps": 2},
-            "batch": {"size": 1}, "samples": {"every_steps": 1, "steps": 1, "prompts": ["a zkteal cat"]}, "measure": {"images": 0},
+            "batch": {"size": 1}, "measure": {"images": 0},
+            "samples": {"every_steps": 1, "steps": 1, "prompts": ["a zkteal cat"]},
             "embeddings": [{"placeholder": "zkteal", "token_count": 2, "initial_text": "green"}],
         } | changes  # fmt: skip
         return self.post("/jobs", {"options": options})

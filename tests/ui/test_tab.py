@@ -3,15 +3,18 @@
 import html
 import json
 import re
+from pathlib import Path
 
 import gradio as gr
 import pytest
 import yaml
 
+import pivotal.register
 import pivotal.ui.tab
 from fake_host import FakeHost, write_dataset
 from pivotal.config.train import TrainConfig
-from pivotal.errors import PivotalError
+from pivotal.errors import HostError, PivotalError
+from pivotal.hosts.protocol import Checkpoint
 from pivotal.jobs.desk import Desk
 from pivotal.register import register
 from pivotal.ui.demo import demo_run
@@ -83,7 +86,9 @@ def test_stop_without_a_run_does_no_harm(desk):
     assert told(pressed.stop()) == ({}, "")
 
 
-@pytest.mark.parametrize(("error", "words"), [(PivotalError("it is <busy>"), "it is &lt;busy&gt;"), (ZeroDivisionError("x"), "log")])
+@pytest.mark.parametrize(
+    ("error", "words"), [(PivotalError("it is <busy>"), "it is &lt;busy&gt;"), (ZeroDivisionError("x"), "log")]
+)
 def test_every_failure_of_a_button_is_words(desk, monkeypatch, error, words):
     def fail(*_, **__):
         raise error
@@ -123,17 +128,37 @@ def test_the_tab_and_the_routes_are_put_into_the_page(desk):
     assert len(shell.attached) == 1
 
 
-def test_the_form_is_ready_for_the_demo_on_the_toy_and_empty_elsewhere(desk, monkeypatch):
+def test_a_reloaded_ui_finds_the_desk_of_before(desk, monkeypatch):
+    shells = [Shell(), Shell()]
+    shells[1].title = "Pivotal"
+    pages = iter(shells)
+    monkeypatch.setattr(pivotal.register, "detect", lambda: (desk.host, next(pages)))
+    monkeypatch.setattr(pivotal.register, "_process", {})
+    pivotal.register.register_in_webui()
+    first = pivotal.register._process["desk"]
+    pivotal.register.register_in_webui()
+    assert pivotal.register._process["desk"] is first
+    assert [shell.tabs[0][0] for shell in shells] == ["Train", "Pivotal"]
+
+
+def test_where_we_cannot_work_the_webui_is_told_why_and_goes_on(monkeypatch, caplog):
+    def refuse():
+        raise HostError("no model here")
+
+    monkeypatch.setattr(pivotal.register, "detect", refuse)
+    pivotal.register.register_in_webui()
+    assert "no model here" in caplog.text
+
+
+@pytest.mark.parametrize(("name", "folder"), [("toy", "/demo"), ("sd15", "")])
+def test_the_form_is_ready_for_the_demo_on_the_toy_and_empty_elsewhere(desk, monkeypatch, name, folder):
+    loaded = Checkpoint(name, Path("x.safetensors"), "sd1")
     monkeypatch.setattr(pivotal.ui.tab, "demo_run", lambda: {"dataset.folder": "/demo"})
-    for name, folder in (("toy", "/demo"), ("sd15", "")):
-        checkpoint = desk.host.checkpoint()
-        monkeypatch.setattr(desk.host, "checkpoint", lambda made=type(checkpoint)(name, checkpoint.path, "sd1"): made)
-        with gr.Blocks() as blocks:
-            build_tab(desk)
-        (field,) = [block for block in blocks.blocks.values() if getattr(block, "elem_id", None) == "pivotal_dataset_folder"]
-        assert field.value == folder
-        monkeypatch.undo()
-        monkeypatch.setattr(pivotal.ui.tab, "demo_run", lambda: {"dataset.folder": "/demo"})
+    monkeypatch.setattr(desk.host, "checkpoint", lambda: loaded)
+    with gr.Blocks() as blocks:
+        build_tab(desk)
+    (field,) = [block for block in blocks.blocks.values() if getattr(block, "elem_id", None) == "pivotal_dataset_folder"]
+    assert field.value == folder
 
 
 def test_a_demo_is_a_run_file_beside_its_images(tmp_path):

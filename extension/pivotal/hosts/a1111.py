@@ -125,7 +125,7 @@ def _switched_to(checkpoint: str) -> Iterator[Any]:
     """
     from modules import sd_models, shared
 
-    model = shared.sd_model  # loads the chosen checkpoint if the host has not done so yet (--skip-load-model-at-start)
+    model = shared.sd_model  # loads the chosen checkpoint if the host has not yet (--skip-load-model-at-start)
     if model is None:
         raise HostError("the WebUI has no checkpoint loaded, or could not load it; its log says why.")
     before = model.sd_checkpoint_info
@@ -138,7 +138,7 @@ def _switched_to(checkpoint: str) -> Iterator[Any]:
     try:
         yield _load(wanted)
     finally:
-        # Where a file could not be read, 1.10.1 keeps the model before, but without its hijack; that needs force to mend.
+        # Where a file could not be read, 1.10.1 keeps the model before, without its hijack; force puts that on again.
         broken = getattr(_loaded(), "sd_checkpoint_info", None) is before
         with sd_models.SkipWritingToConfig():
             sd_models.reload_model_weights(info=before, forced_reload=broken)
@@ -170,7 +170,7 @@ def _refresh_embeddings(artifact: Path) -> None:
     database = sd_hijack.model_hijack.embedding_db
     database.load_textual_inversion_embeddings(force_reload=True)
     if artifact.stem in database.skipped_embeddings:
-        raise HostError(f"{artifact.name} does not fit the checkpoint that is loaded; it will be found with one it fits.")
+        raise HostError(f"{artifact.name} does not fit the checkpoint that is loaded; load one that it fits to use it.")
     if artifact.stem not in database.word_embeddings:
         raise HostError(f"the WebUI did not take up {artifact}; its log says why.")
 

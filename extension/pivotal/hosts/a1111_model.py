@@ -54,11 +54,12 @@ def refuse_what_cannot_be_shared(model: Any) -> None:
     from modules import devices
 
     if getattr(model, "lowvram", False):
-        raise HostError("the WebUI was started with --lowvram, --medvram or --medvram-sdxl and moves the weights while they "
-                        "are used. Start it without that flag to train.")
+        raise HostError("the WebUI was started with --lowvram, --medvram or --medvram-sdxl and moves the weights while "
+                        "they are used. Start it without that flag to train.")
     weights = list(model.model.parameters())
     if getattr(devices, "fp8", False) or any("float8" in str(weight.dtype) for weight in weights):
-        raise HostError("the weights are stored as 8 bit floats. Disable Settings > Optimizations > FP8 weight to train.")
+        raise HostError("the weights are stored as 8 bit floats. "
+                        "Disable Settings > Optimizations > FP8 weight to train.")
     if weights[0].device.type != torch.device(devices.device).type:
         raise HostError(f"the checkpoint was unloaded to the {weights[0].device.type}. Load it again: "
                         "Settings > Actions > Load SD checkpoint to VRAM from RAM.")

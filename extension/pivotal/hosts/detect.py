@@ -8,10 +8,7 @@ from pivotal.errors import HostError
 from pivotal.hosts.protocol import Host, Shell
 
 # Relatives of A1111 that have its `modules`, but lend their model otherwise; a module that only they have.
-OTHERS = {
-    "modules_forge": "Forge and reForge are not supported yet; use AUTOMATIC1111, or Pivotal's own page: install.py webui",
-    "modules.processing_diffusers": "SD.Next is not supported yet; use AUTOMATIC1111, or Pivotal's own page: install.py webui",
-}
+OTHERS = {"modules_forge": "Forge and reForge are", "modules.processing_diffusers": "SD.Next is"}
 NEEDED = ("modules.shared", "modules.sd_models", "modules.sd_hijack", "modules.call_queue", "modules.processing",
           "modules.script_callbacks", "modules.textual_inversion.textual_inversion")
 
@@ -28,9 +25,9 @@ def detect() -> tuple[Host, Shell]:
         missing = [str(error.name)]
     if missing:
         raise HostError(f"no Stable Diffusion WebUI was found in this process: it has no {', '.join(missing)}")
-    for module, sentence in OTHERS.items():
+    for module, it_is in OTHERS.items():
         if importlib.util.find_spec(module) is not None:
-            raise HostError(sentence)
+            raise HostError(f"{it_is} not supported yet; use AUTOMATIC1111, or Pivotal's own page: install.py webui")
     from pivotal.hosts.a1111 import A1111Host
     from pivotal.hosts.a1111_shell import A1111Shell
 

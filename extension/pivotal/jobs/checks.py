@@ -49,9 +49,9 @@ def make_plan(flat: Mapping[str, Any], host: Host, *, resume: bool = False) -> P
     measured = captions
     if config.measure.folder:
         measured = _captions(config, config.measure.folder, "measure.folder", found)
+    _check_embeddings(config, host, captions, found)
     _check_checkpoint(config, host, found)
     _check_folders(config, host, found)
-    _check_embeddings(config, host, captions, found)
     state = _resumed(config, host, found) if resume else None
     if found.problems:
         raise OptionError(found.problems)

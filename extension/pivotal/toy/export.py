@@ -142,6 +142,7 @@ def export(folder: Path, vae: AutoencoderKL, model: nn.ModuleDict) -> Path:
     partial = path.with_suffix(".partial")
     tensors = {name: value.detach().contiguous() for name, value in ldm_tensors(vae, model).items()}
     save_file(tensors, partial, metadata={"format": "pt"})
+    partial.chmod(0o644)  # safetensors writes 0600, and git keeps only the executable bit
     os.replace(partial, path)
     path.with_suffix(".yaml").write_text(yaml_text(), encoding="utf-8")
     return path

@@ -21,6 +21,8 @@ from pivotal.hosts.embedded.static import ADDRESS, HeadTags, serve_static
 
 log = logging.getLogger(__name__)
 
+PATIENCE = 30  # seconds, at the end
+
 
 class EmbeddedShell:
     """Implements hosts.protocol.Shell: collects what others add until the page is made."""
@@ -65,6 +67,9 @@ def serve(host: EmbeddedHost, shell: EmbeddedShell, *, port: int = 7860, listen:
         pass
     finally:
         listener.close()
+        # A thread that is inside torch when Python ends aborts the process, and a run could not keep what it learned.
+        if not host.settle(PATIENCE):
+            log.warning("The model is still in use after %d seconds; leaving all the same.", PATIENCE)
     return 0
 
 

@@ -34,6 +34,11 @@ class FifoLock:
         self._line.remove(thread)
         self._changed.notify_all()
 
+    def wait_until_free(self, seconds: float) -> bool:
+        """Whether nobody has it, at the latest after so many seconds."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._line, seconds)
+
     @property
     def is_mine(self) -> bool:
         """Whether the calling thread holds it."""

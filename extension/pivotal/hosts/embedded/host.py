@@ -142,6 +142,11 @@ class EmbeddedHost:
         """Asks whoever uses the model to stop soon."""
         self._interrupted.set()
 
+    def settle(self, seconds: float) -> bool:
+        """Asks whoever uses the model to stop, and waits so long; whether nobody uses it any more."""
+        self.interrupt()
+        return self._lock.wait_until_free(seconds)
+
     @property
     def is_busy(self) -> bool:
         """Whether somebody uses the model."""
