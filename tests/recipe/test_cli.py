@@ -9,10 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from fake_host import write_dataset
-from tiny import write_tiny
 
+from fake_host import write_dataset
 from pivotal.formats.embedding_file import read_embedding
+from tiny import write_tiny
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN = """

@@ -83,7 +83,8 @@ def control(tmp_path_factory) -> Tried:
 
 def wanted() -> np.ndarray:
     """(3,) median colour of the demo's own shapes."""
-    return np.median([judge(np.asarray(Image.open(path).convert("RGB"))).rgb for path in sorted((DEMO / "tealish").glob("*.png"))], axis=0)
+    images = [np.asarray(Image.open(path).convert("RGB")) for path in sorted((DEMO / "tealish").glob("*.png"))]
+    return np.median([judge(image).rgb for image in images], axis=0)
 
 
 def test_the_colour_that_comes_out_is_the_one_that_was_shown(taught, control):
