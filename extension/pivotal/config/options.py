@@ -27,6 +27,9 @@ class Spec:
     widget: Literal["auto", "text", "textarea", "folder"] = "auto"
     shown_when: tuple[str, tuple[Any, ...]] | None = None  # ("other.option", values)
     tokens: Literal["", "prompt", "caption"] = ""  # the text is tokenized: the form counts its tokens
+    cut_to: str = ""  # in a row: the option that says how many tokens of this text are used
+    filled_by: str = ""  # in a row: the option that says what is added when they are too few
+    counts_as: str = ""  # in a row: this text is a word that counts as so many tokens as that option says
     source: str = ""  # paper or file that defines it
     ss: str = ""  # the key under which other trainers' users expect it in a file's metadata
     first_page: bool = False  # a beginner needs it

@@ -99,7 +99,7 @@ def words(event: Event) -> str:
     if isinstance(event, Sampled):
         return f"Step {event.step}: drew {event.prompt!r}."
     if isinstance(event, Saved):
-        return f"Step {event.step}: wrote {event.path}."
+        return f"Step {event.step}: wrote {'the state' if event.kind == 'state' else event.path}."
     if isinstance(event, Noticed):
         return event.text
     if isinstance(event, Failed):

@@ -17,12 +17,6 @@ from pivotal.config.options import Option, Table, walk
 from pivotal.ui.gradio_compat import html, keep_out_of_ui_config
 from pivotal.ui.widgets import as_typed, element_id, is_wide, label_of, token_classes
 
-# What the token counter must know of a row, and options do not say: an initial text is cut, or filled as another field
-# says, to the number of tokens in a third; and a placeholder counts as that many tokens in every other text.
-_TOKEN_MARKS = {"initial_text": {"data-limit-from": "token_count", "data-filled-by": "fill"}}
-_VECTORS = {"name": "placeholder", "count": "token_count"}
-_SHOWN_AT_FIRST = 3  # fields of a row, where the options do not say which a beginner needs
-
 
 def rows_editor(table: Table, rows: Sequence[Mapping[str, Any]]) -> Any:
     """Draws the editor with `rows` in it; the component returned holds them as JSON."""
@@ -37,20 +31,21 @@ def schema(table: Table) -> dict[str, Any]:
     """What the script must know of a row."""
     options = list(walk(table.section))
     switch = next((o.key for o in options if o.type is bool and o.default is True), None)
-    fields = [_field(option, options) | {"switch": option.key == switch} for option in options]
+    fields = [_field(option) | {"switch": option.key == switch} for option in options]
     return {"id": element_id(table.key), "title": table.section.__name__, "fields": fields,
-            "vectors": _VECTORS if {*_VECTORS.values()} <= {option.key for option in options} else None,
+            "vectors": next(({"name": o.key, "count": o.spec.counts_as} for o in options if o.spec.counts_as), None),
             "words": {"add": f"Add {table.section.__name__.lower()}", "duplicate": "Duplicate", "remove": "Delete",
                       "more": "More options"}}
 
 
-def _field(option: Option, options: Sequence[Option]) -> dict[str, Any]:
-    shown = [o.key for o in options if o.spec.first_page] or [o.key for o in options[:_SHOWN_AT_FIRST]]
+def _field(option: Option) -> dict[str, Any]:
+    marks = {"data-limit-from": option.spec.cut_to, "data-filled-by": option.spec.filled_by}
     kind = ("check" if option.type is bool else "choice" if option.choices
             else "number" if option.type is int else "lines" if option.type is tuple else "text")
     return {"name": option.key, "label": label_of(option), "help": option.spec.help, "kind": kind,
             "choices": list(option.choices), "default": as_typed(option, option.default), "wide": is_wide(option),
-            "first": option.key in shown, "classes": token_classes(option), "marks": _TOKEN_MARKS.get(option.key, {}),
+            "first": option.spec.first_page, "classes": token_classes(option),
+            "marks": {mark: other for mark, other in marks.items() if other},
             "low": option.spec.ge, "high": option.spec.le, "empty": "auto" if option.optional else ""}
 
 

@@ -13,11 +13,14 @@ class Embedding:
     """Vectors that stand for a placeholder in captions and prompts (Gal et al. 2022, arXiv:2208.01618)."""
 
     placeholder: str = option(
-        "<embedding>", "Word for the embedding: in your captions, in prompts, and the name of its file.")
+        "<embedding>", "Word for the embedding: in your captions, in prompts, and the name of its file.",
+        counts_as="token_count", first_page=True)
     token_count: int | None = option(
-        None, "Number of vectors. Empty takes as many as the initial text has tokens.", ge=1, le=75, label="Token count")
+        None, "Number of vectors. Empty takes as many as the initial text has tokens.", ge=1, le=75, label="Token count",
+        first_page=True)
     initial_text: str = option(
-        "*", "Where the vectors start: words for what your images show.", tokens="caption")
+        "*", "Where the vectors start: words for what your images show.", tokens="caption",
+        cut_to="token_count", filled_by="fill", first_page=True)
     fill: Literal["pad", "repeat", "stretch", "random"] = option(
         "pad", "Fills missing vectors if the text is too short: with *, the text again, each token stretched, or noise.",
         label="If too short")

@@ -12,9 +12,11 @@ from pivotal.config.options import option
 class Save:
     """Files on the way."""
 
-    every_steps: int = option(0, "Writes a copy of what is trained every so many steps; 0 only at the end.", ge=0)
+    every_steps: int = option(0, "Writes a copy of what is trained every so many steps; 0 only at the end.", ge=0,
+                             unit="steps", label="Save every")
     state_every_steps: int = option(
-        100, "Writes what resuming needs every so many steps, so that a crash loses little; 0 only at a stop.", ge=0)
+        100, "Writes what resuming needs every so many steps, so that a crash loses little; 0 only at a stop.", ge=0,
+        unit="steps", label="Save the state every")
     existing: Literal["keep_copy", "replace", "refuse"] = option(
         "keep_copy", "Says what happens to an older file of the same name: it is kept in the run's folder, or not.",
         label="If the file exists")
@@ -24,10 +26,11 @@ class Save:
 class Samples:
     """Preview images."""
 
-    every_steps: int = option(100, "Draws the sample prompts every so many steps; 0 never.", ge=0, first_page=True)
+    every_steps: int = option(100, "Draws the sample prompts every so many steps; 0 never.", ge=0, unit="steps",
+                             label="Sample every", first_page=True)
     prompts: tuple[str, ...] = option(
-        (), "Holds the prompts to draw, one a line. Empty takes the first captions of the dataset.",
-        widget="textarea", tokens="prompt", first_page=True)
+        (), "Prompts to draw, one a line. Empty takes the first captions of the dataset.",
+        label="Sample prompts", widget="textarea", tokens="prompt", first_page=True)
     negative: str = option("", "Says what the samples shall not show.", tokens="prompt", label="Negative prompt")
     steps: int = option(20, "Number of sampling steps.", ge=1, le=150, label="Sampling steps")
     sampler: Literal["DDIM", "Euler", "Euler a", "DPM++ 2M"] = option("Euler", "Sampler of the previews.")
