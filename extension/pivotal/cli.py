@@ -14,6 +14,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from pivotal.config.build import options_of
 from pivotal.config.derived import add_flags, docs_table, flags_to_flat
 from pivotal.config.files import read_run_file
 from pivotal.config.train import TrainConfig
@@ -99,8 +100,16 @@ def _overrides(known: argparse.Namespace, rest: Sequence[str]) -> dict[str, Any]
     return {key: value for key, value in given.items() if value is not None} | row_flags
 
 
+def _beside(run_file: Path, flat: dict[str, Any]) -> dict[str, Any]:
+    """A run file's relative paths that are not in the current folder but beside the file are meant there."""
+    options = options_of(TrainConfig, flat)
+    paths = {key: run_file.parent / str(value) for key, value in flat.items()
+             if value and key in options and options[key].spec.widget == "folder"}
+    return flat | {key: str(path) for key, path in paths.items() if not Path(str(flat[key])).exists() and path.exists()}
+
+
 def _train(known: argparse.Namespace, rest: Sequence[str]) -> int:
-    flat = read_run_file(known.run_file) | _overrides(known, rest)
+    flat = _beside(known.run_file, read_run_file(known.run_file)) | _overrides(known, rest)
     host = EmbeddedHost(known.data_dir)
     plan = make_plan(flat, host, resume=known.resume)
     watcher = _Watcher(plan.config.length.steps, plan.config.name)

@@ -36,7 +36,7 @@ def place(tmp_path_factory):
     write_tiny(folder / "data/models/Stable-diffusion/tiny.safetensors")
     write_tiny(folder / "other/models/Stable-diffusion/tiny.safetensors")
     write_dataset(folder / "images")
-    (folder / "run.yaml").write_text(RUN.replace("IMAGES", str(folder / "images")), encoding="utf-8")
+    (folder / "run.yaml").write_text(RUN.replace("IMAGES", "images"), encoding="utf-8")
     return folder
 
 
