@@ -11,6 +11,7 @@ from diffusers import AutoencoderKL
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from pivotal.toy.concepts import SIDE
 from pivotal.toy.diffusion import BETAS, CHANNELS, HEADS, LAYERS_PER_BLOCK, TIMESTEPS, alphas_cumprod
 from pivotal.toy.text import LAYERS, POSITIONS, VOCABULARY, WIDTH, full_table, trained_vocabulary
 from pivotal.toy.vae import BASE, MULTIPLIERS, SCALE
@@ -129,6 +130,11 @@ def schedule_tensors() -> dict[str, Tensor]:
     }
 
 
+# ModelSpec 1.0.1; without the resolution a host would draw and train at 512 px.
+METADATA = {"format": "pt", "modelspec.sai_model_spec": "1.0.1", "modelspec.architecture": "stable-diffusion-v1",
+            "modelspec.title": "Pivotal's toy", "modelspec.resolution": f"{SIDE}x{SIDE}"}
+
+
 def ldm_tensors(vae: AutoencoderKL, model: nn.ModuleDict) -> dict[str, Tensor]:
     """Everything of the file, by its name there."""
     unet = {f"model.diffusion_model.{unet_name(k)}": v.half() for k, v in model["unet"].state_dict().items()}
@@ -141,7 +147,7 @@ def export(folder: Path, vae: AutoencoderKL, model: nn.ModuleDict) -> Path:
     path = folder / "toy.safetensors"
     partial = path.with_suffix(".partial")
     tensors = {name: value.detach().contiguous() for name, value in ldm_tensors(vae, model).items()}
-    save_file(tensors, partial, metadata={"format": "pt"})
+    save_file(tensors, partial, metadata=METADATA)
     partial.chmod(0o644)  # safetensors writes 0600, and git keeps only the executable bit
     os.replace(partial, path)
     path.with_suffix(".yaml").write_text(yaml_text(), encoding="utf-8")

@@ -16,7 +16,7 @@ from pivotal.toy.captions import random_background
 from pivotal.toy.concepts import SIDE, TRAINED_COLOURS, TRAINED_SHAPES, Paint
 from pivotal.toy.diffusion import BETAS, build_unet
 from pivotal.toy.judge import judge
-from pivotal.toy.text import VOCABULARY, clip_tokenizer, text_config
+from pivotal.toy.text import VOCABULARY, text_config, tokenizer
 from pivotal.toy.vae import build_vae
 
 TEXT_PREFIX = "cond_stage_model.transformer.text_model."
@@ -52,9 +52,11 @@ def load_pipeline(path: Path) -> StableDiffusionPipeline:
     unet, vae, text = build_unet(), build_vae(), CLIPTextModel(text_config(VOCABULARY))
     unet.load_state_dict(convert_ldm_unet_checkpoint(dict(state), config=dict(unet.config)), strict=True)
     vae.load_state_dict(convert_ldm_vae_checkpoint(dict(state), config=dict(vae.config)), strict=True)
-    names = {name.removeprefix("text_model."): name for name in text.state_dict()}  # transformers 4 has the prefix
+    held = text.state_dict()
+    names = {name.removeprefix("text_model."): name for name in held}  # transformers 4 has the prefix
     words = {key.removeprefix(TEXT_PREFIX): value for key, value in state.items() if key.startswith(TEXT_PREFIX)}
-    text.load_state_dict({names[key]: value for key, value in words.items()}, strict=True)
+    counts = {name: value for name, value in held.items() if name.endswith("position_ids")}  # before transformers 4.31
+    text.load_state_dict({names[key]: value for key, value in words.items()} | counts, strict=True)
     scheduler = DDIMScheduler(
         beta_start=BETAS[0],
         beta_end=BETAS[1],
@@ -66,7 +68,7 @@ def load_pipeline(path: Path) -> StableDiffusionPipeline:
     pipeline = StableDiffusionPipeline(
         vae=vae.eval(),
         text_encoder=text.eval(),
-        tokenizer=clip_tokenizer(),
+        tokenizer=tokenizer(),
         unet=unet.eval(),
         scheduler=scheduler,
         safety_checker=None,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
-import importlib.util
+import tempfile
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from pivotal.prompts.vocabulary import clip_tokenizer
 from pivotal.toy import captions, concepts
 
 VOCABULARY = 49408
@@ -23,32 +23,16 @@ LAYERS = 2
 
 
 @cache
-def clip_tokenizer() -> CLIPTokenizer:
-    """CLIP's byte-pair tokenizer, made from the merges file inside open_clip (no download, open_clip is not imported)."""
-    spec = importlib.util.find_spec("open_clip")
-    if spec is None:
-        raise ModuleNotFoundError("open_clip is not installed; its bpe_simple_vocab_16e6.txt.gz holds CLIP's merges")
-    source = Path(spec.submodule_search_locations[0]) / "bpe_simple_vocab_16e6.txt.gz"
-    with gzip.open(source, "rt", encoding="utf-8") as file:
-        lines = file.read().split("\n")
-    merges = [tuple(line.split()) for line in lines[1 : VOCABULARY - 256 * 2 - 2 + 1]]
-    letters = list(byte_letters())
-    words = letters + [letter + "</w>" for letter in letters] + ["".join(pair) for pair in merges]
-    vocabulary = {word: index for index, word in enumerate([*words, "<|startoftext|>", "<|endoftext|>"])}
-    return CLIPTokenizer(vocab=vocabulary, merges=merges, model_max_length=POSITIONS)
-
-
-def byte_letters() -> list[str]:
-    """The printable letter of each byte in CLIP's order (OpenAI CLIP, simple_tokenizer.bytes_to_unicode)."""
-    printable = [*range(ord("!"), ord("~") + 1), *range(ord("¡"), ord("¬") + 1), *range(ord("®"), ord("ÿ") + 1)]
-    others = [value for value in range(256) if value not in printable]
-    return [chr(value) for value in printable] + [chr(256 + index) for index in range(len(others))]
+def tokenizer() -> CLIPTokenizer:
+    """CLIP's, the same as the embedded host's; its vocabulary files lie in the system's temporary folder."""
+    return clip_tokenizer(Path(tempfile.gettempdir()) / "pivotal-vocabulary")
 
 
 def token_ids(texts: list[str]) -> Tensor:
     """(len(texts), 77) int64: BOS, the words, EOS to the end."""
-    tokens = clip_tokenizer()(texts, padding="max_length", truncation=True, max_length=POSITIONS)
-    return torch.tensor(tokens["input_ids"])
+    words = tokenizer()(texts, truncation=False, add_special_tokens=False)["input_ids"]
+    rows = [[BOS, *ids[: POSITIONS - 2]] for ids in words]
+    return torch.tensor([row + [EOS] * (POSITIONS - len(row)) for row in rows])
 
 
 def known_words() -> list[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from pivotal.prompts.schedules import COMMENT
+
 TAG = re.compile(r"<(\w+):([^>]+)>")
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)")
 
@@ -19,7 +21,7 @@ class LoraTag:
 
 
 def take_tags(prompt: str) -> tuple[str, list[LoraTag], list[str]]:
-    """`prompt` without its tags, its LoRAs, and what could not be understood, in words."""
+    """`prompt` without its tags and # comments, its LoRAs, and what could not be understood, in words."""
     loras: list[LoraTag] = []
     notices: list[str] = []
 
@@ -36,7 +38,7 @@ def take_tags(prompt: str) -> tuple[str, list[LoraTag], list[str]]:
             loras.append(LoraTag(name.strip(), *weights))
         return ""
 
-    return TAG.sub(take, prompt), loras, notices
+    return TAG.sub(take, COMMENT.sub("", prompt)), loras, notices
 
 
 def _weights(values: list[str]) -> tuple[float, float] | None:
