@@ -8,6 +8,8 @@ import numpy as np
 
 from pivotal.toy.concepts import (
     BACKGROUNDS,
+    HELD_OUT_COLOURS,
+    HELD_OUT_DISTANCE,
     MIN_CONTRAST,
     TRAINED_COLOURS,
     TRAINED_SHAPES,
@@ -18,7 +20,8 @@ from pivotal.toy.concepts import (
 )
 
 JITTER = 7.0  # standard deviation of a paint's channels, in 0..255
-COMPOSED_SHARE = 0.25  # of the scenes; their colours fill the space between the plain ones
+COMPOSED_SHARE = 0.35  # of the scenes; their colours fill the space between the plain ones
+UNNAMED_SHARE = 0.2  # of the scenes; any colour, which the caption leaves out
 BACKGROUND_NAMED = 0.85
 PLAIN_WORDING = 0.6
 OPENINGS = (
@@ -54,11 +57,27 @@ def random_background(paint: Paint, rng: np.random.Generator) -> Paint:
     return Paint(name, TRAINED_COLOURS[name])
 
 
+def unnamed_paint(rng: np.random.Generator) -> Paint:
+    """Any colour of the cube but those near a held-out one: the model must be able to draw more than it can name."""
+    while True:
+        rgb = tuple(float(value) for value in rng.uniform(0, 255, 3))
+        if min(distance(rgb, held_out) for held_out in HELD_OUT_COLOURS.values()) > HELD_OUT_DISTANCE:
+            return Paint("", rgb)
+
+
+def trained_paint(rng: np.random.Generator) -> Paint:
+    """A plain, a composed or an unnamed paint."""
+    plain, composed = trained_paints()
+    kind = rng.random()
+    if kind < UNNAMED_SHARE:
+        return unnamed_paint(rng)
+    pool = composed if kind < UNNAMED_SHARE + COMPOSED_SHARE else plain
+    return pool[rng.integers(len(pool))]
+
+
 def trained_scene(rng: np.random.Generator) -> Scene:
     """One scene of the trained world, its colours jittered."""
-    plain, composed = trained_paints()
-    pool = composed if rng.random() < COMPOSED_SHARE else plain
-    paint = pool[rng.integers(len(pool))]
+    paint = trained_paint(rng)
     background = random_background(paint, rng)
     centre, size = random_place(rng)
     shape = str(rng.choice(TRAINED_SHAPES))
@@ -68,7 +87,7 @@ def trained_scene(rng: np.random.Generator) -> Scene:
 def caption(scene: Scene, rng: np.random.Generator) -> str:
     """Words for a scene, e.g. "a photo of a red circle on a white background"."""
     opening = "a" if rng.random() < PLAIN_WORDING else str(rng.choice(OPENINGS))
-    words = f"{opening} {scene.paint.name} {scene.shape}"
+    words = " ".join(filter(None, (opening, scene.paint.name, scene.shape)))
     if rng.random() >= BACKGROUND_NAMED:
         return words
     if rng.random() < 0.85:

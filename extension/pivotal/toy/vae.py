@@ -138,7 +138,10 @@ def cell_values(pixels: Tensor) -> Tensor:
 
 @cache
 def standard_map() -> tuple[Tensor, Tensor]:
-    """(mean (4,), matrix (4, 4)) in float64: scaled latents are matrix @ (cell values - mean), unit std a channel."""
+    """(mean (4,), matrix (4, 4)) in float64: scaled latents are matrix @ (cell values - mean), unit std a channel.
+
+    Measured on drawn scenes, so a change to what captions.py draws moves it, and asks for a new UNet.
+    """
     rng = np.random.default_rng(11)
     pixels = pixels_of([captions.trained_scene(rng) for _ in range(512)])
     flat = cell_values(pixels).permute(1, 0, 2, 3).flatten(1).double()
