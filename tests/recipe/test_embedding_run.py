@@ -84,6 +84,41 @@ def test_a_frozen_embedding_does_not_move_and_one_without_training_is_not_writte
     assert torch.equal(read_embedding(tmp_path / "x.safetensors", 1)[0], again[0])
 
 
+def test_an_embedding_that_has_stopped_stays_while_another_goes_on(tmp_path):
+    images = write_dataset(tmp_path / "images")
+    for path in images.glob("*.txt"):
+        path.write_text("a zkteal zkother", encoding="utf-8")
+    carry_out(FakeHost(tmp_path), images, embeddings__0__stop_after=2, embeddings__0__stop_unit="steps",
+              embeddings__1__placeholder="zkother", save__every_steps=2, optimizer__weight_decay=0.5)
+    read = {name: read_embedding(tmp_path / "embeddings" / f"{name}.safetensors", 1)[0]
+            for name in ("zkteal", "zkteal-000002", "zkother", "zkother-000002")}
+    assert torch.equal(read["zkteal"], read["zkteal-000002"])
+    assert not torch.equal(read["zkother"], read["zkother-000002"])
+
+
+def test_vectors_keep_the_length_of_their_encoders_own_when_asked(tmp_path):
+    host = FakeHost(tmp_path, "sdxl")
+    carry_out(host, write_dataset(tmp_path / "images"), embeddings__0__preserve_norm=True)
+    vectors = read_embedding(tmp_path / "embeddings" / "zkteal.safetensors", 2)
+    for tensor, encoder in zip(vectors, host.model.text_encoders, strict=True):
+        lengths = encoder.table.weight.square().sum(dim=1).sqrt()
+        wanted = lengths.sort().values[(len(lengths) - 1) // 2]
+        torch.testing.assert_close(tensor.square().sum(dim=1).sqrt(), wanted.expand(2), rtol=1e-5, atol=0)
+
+
+def test_a_run_continues_from_a_file(tmp_path):
+    host = FakeHost(tmp_path)
+    images = write_dataset(tmp_path / "images")
+    base = tmp_path / "base.safetensors"
+    vectors = torch.randn(3, 32, generator=torch.Generator().manual_seed(4))
+    base.write_bytes(embedding_bytes([vectors], {}))
+    changes = {"embeddings__0__base_embedding": str(base), "optimizer__learning_rate": 0}
+    outcome, events = carry_out(host, images, **changes)
+    assert outcome is None and "embeddings.0.token_count" in events[-1].problems  # QUICK asks for 2, the file has 3
+    carry_out(host, images, embeddings__0__token_count=None, **changes)
+    assert torch.equal(read_embedding(tmp_path / "embeddings" / "zkteal.safetensors", 1)[0], vectors)
+
+
 def test_copies_previews_and_states_come_when_they_are_due(tmp_path):
     host = FakeHost(tmp_path)
     _, events = carry_out(host, write_dataset(tmp_path / "images"), samples__every_steps=4, samples__steps=2,
@@ -144,3 +179,13 @@ def test_an_older_file_of_the_same_name_is_kept(tmp_path):
     carry_out(host, write_dataset(tmp_path / "images"))
     (kept,) = (tmp_path / "pivotal" / "runs" / "run" / "replaced").iterdir()
     assert kept.read_bytes() == own and path.read_bytes() != own
+
+
+def test_older_copies_on_the_way_are_kept_too(tmp_path):
+    host = FakeHost(tmp_path)
+    copy = tmp_path / "embeddings" / "zkteal-000004.safetensors"
+    own = embedding_bytes([torch.ones(3, 32)], {})
+    copy.write_bytes(own)
+    carry_out(host, write_dataset(tmp_path / "images"), save__every_steps=4)
+    (kept,) = (tmp_path / "pivotal" / "runs" / "run" / "replaced").iterdir()
+    assert kept.read_bytes() == own and copy.read_bytes() != own

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import shutil
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -48,12 +47,15 @@ def embedding_files(config: TrainConfig, model: DiffusionModel, embeddings: Sequ
 
 def keep_older(path: Path, data: bytes, paths: RunPaths) -> Path | None:
     """Copies the file that is about to be replaced into the run's folder; None when there is none, or it is the same."""
-    if not path.exists() or hashlib.sha256(path.read_bytes()).digest() == hashlib.sha256(data).digest():
+    if not path.exists():
         return None
-    paths.replaced.mkdir(parents=True, exist_ok=True)
+    older = path.read_bytes()
+    if older == data:
+        return None
     stamp = datetime.fromtimestamp(path.stat().st_mtime, timezone.utc).strftime("%Y%m%d-%H%M%S")
-    kept = paths.replaced / f"{path.stem}-{stamp}{path.suffix}"
-    shutil.copy2(path, kept)
+    # The content's hash, too: two files of one second must not take each other's place.
+    kept = paths.replaced / f"{path.stem}-{stamp}-{hashlib.sha256(older).hexdigest()[:8]}{path.suffix}"
+    write_bytes(kept, older)
     return kept
 
 

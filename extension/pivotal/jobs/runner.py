@@ -190,7 +190,7 @@ class Run:
             self.control.stop.clear()  # a Stop that ended the loop shall not give up its result, too
         while True:
             try:
-                if final and self.config.save.existing == "keep_copy":
+                if self.config.save.existing != "replace":
                     kept = keep_older(path, data, self.paths)
                     if kept is not None:
                         self.emit(Noticed(f"The older {path.name} is kept as {kept}."))
