@@ -16,6 +16,7 @@ from pivotal.formats.embedding_file import read_embedding
 from pivotal.hosts.protocol import Checkpoint, Folders, PromptContext
 from pivotal.models.build import build_model
 from pivotal.models.diffusion import DiffusionModel
+from pivotal.models.layers import input_blocks
 from pivotal.models.lend import lend
 from pivotal.prompts.vocabulary import clip_tokenizer
 from tiny import tiny_tensors
@@ -33,7 +34,8 @@ class FakeHost:
 
     name = "fake"
 
-    def __init__(self, data: Path, family: str = "sd1"):
+    def __init__(self, data: Path, family: str = "sd1", *, reads_bundles: bool = True):
+        self.reads_bundles = reads_bundles
         self._folders = Folders(data / "embeddings", data / "models" / "Lora", data / "pivotal")
         for folder in (self._folders.embeddings, self._folders.loras, self._folders.scratch):
             folder.mkdir(parents=True, exist_ok=True)
@@ -45,7 +47,7 @@ class FakeHost:
         self.model: DiffusionModel = build_model(tiny_tensors(family), tokenizer=tokenizer(), resolution=64)
 
     def checkpoint(self) -> Checkpoint | None:
-        return Checkpoint("tiny", Path("tiny.safetensors"), self.family)
+        return Checkpoint("tiny", Path("tiny.safetensors"), self.family, input_blocks(self.model))
 
     def checkpoints(self) -> Sequence[str]:
         return ["tiny"]

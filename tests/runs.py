@@ -15,9 +15,11 @@ QUICK = {"name": "run", "embeddings.0.placeholder": "zkteal", "embeddings.0.init
          "optimizer.learning_rate": 0.02, "length.steps": 8}
 
 
-def carry_out(host, folder, *, resume=False, stop_after=None, **changes):
+def carry_out(host, folder, *, resume=False, stop_after=None, alone=False, **changes):
+    """`alone` leaves out the embedding of QUICK."""
     events: list = []
-    flat = QUICK | {"dataset.folder": str(folder)} | {key.replace("__", "."): value for key, value in changes.items()}
+    quick = {key: value for key, value in QUICK.items() if not (alone and key.startswith("embeddings."))}
+    flat = quick | {"dataset.folder": str(folder)} | {key.replace("__", "."): value for key, value in changes.items()}
     plan = make_plan(flat, host, resume=resume)
     outcome = work_through(plan, host, events.append, Control(stop_after_steps=stop_after, patient=False))
     return outcome, events

@@ -9,7 +9,7 @@ import json
 import tempfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ class Shape:
     pooled: int = 0  # width of the text projection, where there is one
     size_ids: bool = False
     vae: tuple[int, ...] = (32, 32, 64, 64)
+    inputs: int = LATENT  # channels of the UNet; 9 for inpainting
 
     @property
     def context(self) -> int:
@@ -67,19 +68,19 @@ def tokenized(text: str) -> TokenizedPrompt:
     return tokenize_prompt(text, tokenizer(), {})
 
 
-def tiny_model(family: str, seed: int = 0) -> DiffusionModel:
-    """A whole model, trained at 64 px as it says."""
-    return build_model(tiny_tensors(family, seed), tokenizer=tokenizer(), resolution=64)
+def tiny_model(family: str, seed: int = 0, inputs: int = LATENT) -> DiffusionModel:
+    """A whole model, trained at 64 px as it says; with 9 inputs one for inpainting."""
+    return build_model(tiny_tensors(family, seed, inputs=inputs), tokenizer=tokenizer(), resolution=64)
 
 
-def tiny_tensors(family: str, seed: int = 0, dtype: torch.dtype = torch.float32) -> dict[str, Tensor]:
+def tiny_tensors(family: str, seed: int = 0, dtype: torch.dtype = torch.float32, inputs: int = LATENT) -> dict[str, Tensor]:
     """Every tensor of a checkpoint, a function of its name, its shape and `seed` alone; made once, so write to none."""
-    return {name: tensor.to(dtype) for name, tensor in _tiny_tensors(family, seed).items()}
+    return {name: tensor.to(dtype) for name, tensor in _tiny_tensors(family, seed, inputs).items()}
 
 
 @lru_cache(maxsize=8)
-def _tiny_tensors(family: str, seed: int) -> dict[str, Tensor]:
-    shape = SHAPES[family]
+def _tiny_tensors(family: str, seed: int, inputs: int) -> dict[str, Tensor]:
+    shape = replace(SHAPES[family], inputs=inputs)
     shapes: dict[str, tuple[int, ...]] = {}
     _add(shapes, "model.diffusion_model.", unet_shapes(shape))
     _add(shapes, "first_stage_model.", vae_shapes(shape.vae))
@@ -96,11 +97,11 @@ def _tiny_tensors(family: str, seed: int) -> dict[str, Tensor]:
 
 
 def write_tiny(path: Path, family: str = "sd1", seed: int = 0, dtype: torch.dtype = torch.float16,
-               metadata: Mapping[str, str] | None = None, resolution: int = 64) -> Path:
+               metadata: Mapping[str, str] | None = None, resolution: int = 64, inputs: int = LATENT) -> Path:
     """A checkpoint file; says its resolution in the metadata, as ModelSpec has it."""
     described = {"modelspec.resolution": f"{resolution}x{resolution}"} | dict(metadata or {})
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(tiny_tensors(family, seed, dtype), str(path), metadata=described)
+    save_file(tiny_tensors(family, seed, dtype, inputs), str(path), metadata=described)
     return path
 
 
@@ -120,7 +121,7 @@ def unet_shapes(shape: Shape) -> dict[str, tuple[int, ...]]:
     if shape.size_ids:
         _add(found, "label_emb.0.0.", _linear(shape.pooled + 6 * 256, time))
         _add(found, "label_emb.0.2.", _linear(time, time))
-    _add(found, "input_blocks.0.0.", _conv(LATENT, base))
+    _add(found, "input_blocks.0.0.", _conv(shape.inputs, base))
     channels, skips, block = base, [base], 1
     for number, (width, depth) in enumerate(shape.levels):
         for _ in range(shape.layers):

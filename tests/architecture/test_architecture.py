@@ -16,10 +16,11 @@ PACKAGE = ROOT / "extension" / "pivotal"
 FLOORS = [
     {"__main__"},
     {"cli"},  # above register, as it joins the embedded host and its page to the trainer through it
+    {"cli_tools"},
     {"register"},
     {"ui", "api"},
     {"jobs"},
-    {"training", "networks", "data", "hosts"},
+    {"training", "networks", "data", "hosts", "tools"},
     {"models", "embeddings"},
     {"prompts", "formats"},
     {"config", "events"},

@@ -17,6 +17,8 @@ from pivotal.errors import HostError
 from pivotal.hosts.detect import detect
 from pivotal.hosts.protocol import Host
 from pivotal.jobs.desk import Desk
+from pivotal.models.text import token_ids
+from pivotal.prompts.chunks import tokenize_prompt
 from tiny import tiny_tensors
 
 MODULES = ("call_queue", "devices", "paths", "processing", "script_callbacks", "sd_hijack", "sd_hijack_open_clip",
@@ -42,10 +44,10 @@ def live_name(name):
     return name.replace("token_embedding.weight", "token_embedding.wrapped.weight")
 
 
-def live_model(family, info):
+def live_model(family, info, inputs=4):
     """Modules with the names and tensors of A1111's sd_model; the UNet's parameters want gradients, as they do there."""
     root = nn.Module()
-    for name, tensor in tiny_tensors(family).items():
+    for name, tensor in tiny_tensors(family, inputs=inputs).items():
         module = root
         *path, last = live_name(name).split(".")
         for part in path:
@@ -106,7 +108,7 @@ class EmbeddingDatabase:
 class Webui:
     """The fake, and what was asked of it."""
 
-    def __init__(self, monkeypatch, folder, family="sd1"):
+    def __init__(self, monkeypatch, folder, family="sd1", inputs=4):
         fake_module(monkeypatch, "modules")
         for name in MODULES:
             setattr(self, name.rpartition(".")[2], fake_module(monkeypatch, f"modules.{name}"))
@@ -114,8 +116,10 @@ class Webui:
         self.infos = {name: types.SimpleNamespace(name=f"{name}.safetensors", metadata={"modelspec.resolution": "64x64"},
                                                   filename=str(folder / f"{name}.safetensors"))
                       for name in ("loaded", "v1.5 other")}
-        self.model = live_model(family, self.infos["loaded"])
+        self.model = live_model(family, self.infos["loaded"], inputs)
         self.shared.sd_model, self.shared.state = self.model, State()
+        self.shared.opts = types.SimpleNamespace(sd_noise_schedule="Default", CLIP_stop_at_last_layers=1,
+                                                 sdxl_clip_l_skip=False)
         self.shared.cmd_opts = types.SimpleNamespace(embeddings_dir=str(folder / "embeddings"))
         self.paths.models_path, self.paths.data_path = str(folder / "models"), str(folder)
         self.devices.device, self.devices.fp8 = "cpu", False
@@ -158,7 +162,9 @@ def borrowed(host, work, checkpoint=""):
 def test_it_is_detected_and_is_a_host(webui):
     host, _ = detect()
     assert isinstance(host, Host)
-    assert (host.name, host.checkpoint().name, host.checkpoint().family) == ("a1111", "loaded", "sd1")
+    found = host.checkpoint()
+    assert (host.name, found.name, found.family, found.blocks) == ("a1111", "loaded", "sd1", 4)
+    assert host.reads_bundles
     assert list(host.checkpoints()) == ["loaded", "v1.5 other"]
 
 
@@ -299,6 +305,7 @@ def test_a_lora_left_in_the_weights_is_taken_out(webui, monkeypatch):
     (lambda webui: setattr(webui.devices, "device", "cuda"), "was unloaded to the cpu"),
     (lambda webui: setattr(webui.model, "parameterization", "x0"), "predicts 'x0'"),
     (lambda webui: delattr(webui.model, "cond_stage_model"), "loaded.safetensors cannot be trained on: .* text encoder"),
+    (lambda webui: webui.model.model.diffusion_model.add_module("joint_blocks", nn.LayerNorm(2)), "Stable Diffusion 3"),
 ])
 def test_what_cannot_be_lent_is_refused_in_words(webui, harm, said):
     host, _ = detect()
@@ -316,6 +323,61 @@ def test_another_checkpoint_is_loaded_by_the_host_and_the_first_one_comes_back(w
     assert len(webui.loads) == 2
     with pytest.raises(HostError, match="'nowhere' is not among"):
         borrowed(host, lambda _: None, "nowhere")
+
+
+@pytest.mark.parametrize("what", ["joint_blocks", "double_blocks"])
+def test_a_file_of_another_family_is_refused_before_it_is_loaded(webui, what):
+    save_file({f"model.diffusion_model.{what}.0.weight": torch.zeros(1)}, webui.infos["v1.5 other"].filename)
+    with pytest.raises(HostError, match=r"v1\.5 other\.safetensors cannot be trained on: it is a (Stable Diffusion 3|Flux)"):
+        borrowed(detect()[0], lambda _: None, "v1.5 other")
+    assert webui.loads == []
+
+
+def test_a_model_of_another_family_is_refused_before_it_is_touched(webui, monkeypatch):
+    networks = fake_module(monkeypatch, "networks")
+    networks.network_restore_weights_from_backup = lambda module: pytest.fail("touched")
+    unet = webui.model.model.diffusion_model
+    unet.time_embed._modules["0"].network_current_names = (("lora", 1.0, 1.0, None),)
+    unet.add_module("joint_blocks", nn.LayerNorm(2))
+    with pytest.raises(HostError, match="Stable Diffusion 3"):
+        borrowed(detect()[0], lambda _: None)
+
+
+@pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl"])
+def test_an_inpainting_model_is_lent_as_one(monkeypatch, tmp_path, family):
+    webui = Webui(monkeypatch, tmp_path, family, inputs=9)
+    weight = webui.model.model.diffusion_model.input_blocks._modules["0"]._modules["0"].weight
+
+    def compare(model):
+        assert model.is_inpainting
+        assert model.unet.conv_in.weight.data_ptr() == weight.data_ptr()
+
+    borrowed(detect()[0], compare)
+
+
+def test_schedule_and_clip_skip_are_those_of_the_settings(webui):
+    host, _ = detect()
+    assert borrowed(host, lambda model: (model.clip_skip, model.alphas_cumprod[-1].item())) == (1, pytest.approx(0.0047))
+    webui.shared.opts.sd_noise_schedule, webui.shared.opts.CLIP_stop_at_last_layers = "Zero Terminal SNR", 2
+    webui.model.alphas_cumprod = torch.zeros(1000)  # what the host's last generation left there
+    skip, alphas = borrowed(host, lambda model: (model.clip_skip, model.alphas_cumprod))
+    assert (skip, alphas[-1].item()) == (2, pytest.approx(4.8973451890853435e-08))
+    assert alphas[0].item() == pytest.approx(0.999)
+
+
+@pytest.mark.parametrize(("also_sdxl", "skip", "layer"), [(False, 2, -2), (True, 1, -1), (True, 2, -2), (True, 3, -3)])
+def test_sdxl_skips_layers_as_its_own_setting_says(monkeypatch, tmp_path, also_sdxl, skip, layer):
+    """sd_hijack_clip.py: with that setting, hidden_states[-clip skip] of the first encoder; else the one before the last."""
+    webui = Webui(monkeypatch, tmp_path, "sdxl")
+    webui.shared.opts.CLIP_stop_at_last_layers, webui.shared.opts.sdxl_clip_l_skip = skip, also_sdxl
+
+    def compare(model):
+        prompt = tokenize_prompt("a red circle", tokenizer(), {})
+        ids = token_ids(prompt.chunks, 49407)
+        states = model.text_encoders[0].module(ids, output_hidden_states=True).hidden_states
+        assert torch.equal(model.encode_prompts([prompt]).hidden[..., :32], states[layer])
+
+    borrowed(detect()[0], compare)
 
 
 def test_a_checkpoint_that_cannot_be_loaded_leaves_the_first_one_whole(webui):

@@ -49,6 +49,22 @@ def test_the_yaml_beside_a_checkpoint_is_read(tmp_path):
         load(file_of(path), None, CPU)
 
 
+@pytest.mark.parametrize("family", sorted(tiny.SHAPES))
+def test_an_inpainting_checkpoint_is_loaded_as_one(tmp_path, family):
+    file = file_of(tiny.write_tiny(tmp_path / "a.safetensors", family, inputs=9))
+    assert (describe(file).family.name, describe(file).blocks) == (family, 4)
+    assert load(file, None, CPU).is_inpainting
+    with pytest.raises(FormatError, match=r"b\.safetensors: its UNet takes 8 channels"):
+        load(file_of(tiny.write_tiny(tmp_path / "b.safetensors", family, inputs=8)), None, CPU)
+
+
+def test_a_remark_in_a_checkpoint_makes_its_schedule_end_in_noise(tmp_path):
+    tensors = tiny.tiny_tensors("sd1") | {"ztsnr": torch.zeros(0), "v_pred": torch.zeros(0)}
+    save_file(tensors, str(tmp_path / "a.safetensors"))
+    model = load(file_of(tmp_path / "a.safetensors"), None, CPU)
+    assert (model.prediction, model.alphas_cumprod[-1].item()) == ("v", pytest.approx(4.8973451890853435e-08))
+
+
 def lora(path):
     save_file({"lora_unet_x.lora_down.weight": torch.zeros(1, 1)}, str(path))
 
@@ -130,9 +146,9 @@ def test_a_broken_checkpoint_leaves_the_host_usable(tmp_path):
     assert host.checkpoint().name == "b"
 
 
-def save_as_diffusers(family, folder):
+def save_as_diffusers(family, folder, inputs=4):
     """As diffusers saves a model; its SD 2 leaves the last text layer out, which nothing uses."""
-    model = tiny.tiny_model(family)
+    model = tiny.tiny_model(family, inputs=inputs)
     kind = {"sdxl": "StableDiffusionXLPipeline"}.get(family, "StableDiffusionPipeline")
     model.unet.save_pretrained(folder / "unet")
     model.vae.save_pretrained(folder / "vae")
@@ -163,6 +179,23 @@ def test_a_diffusers_folder_is_the_same_model(tmp_path, family):
     torch.testing.assert_close(predicted(model), predicted(expected))
     prompt = [tiny.tokenized("a red circle")]
     torch.testing.assert_close(model.encode_prompts(prompt).hidden, expected.encode_prompts(prompt).hidden)
+
+
+def test_a_diffusers_folder_for_inpainting_and_with_a_rescaled_schedule_is_known(tmp_path):
+    folder = tmp_path / "whole"
+    expected = save_as_diffusers("sd1", folder, inputs=9)
+    (folder / "model_index.json").write_text(json.dumps({"_class_name": "StableDiffusionInpaintPipeline"}))
+    (folder / "scheduler" / "scheduler_config.json").write_text(json.dumps({"rescale_betas_zero_snr": True}))
+    file = CheckpointFile("whole", folder)
+    assert describe(file).blocks == 4
+    model = load(file, None, CPU)
+    assert model.is_inpainting
+    assert torch.equal(model.unet.conv_in.weight, expected.unet.conv_in.weight)
+    assert model.alphas_cumprod[-1] < 1e-7
+    config = json.loads((folder / "unet" / "config.json").read_text())
+    (folder / "unet" / "config.json").write_text(json.dumps(config | {"in_channels": 8}))
+    with pytest.raises(FormatError, match="takes 8 channels"):
+        describe(file)
 
 
 def test_an_incomplete_diffusers_folder_is_told(tmp_path):

@@ -96,7 +96,7 @@ def test_embeddings_of_another_family_are_not_offered(host):
     path.unlink()
 
 
-@pytest.mark.parametrize(("content", "words"), [(b"", "not a whole safetensors"), (b"x" * 100, "not a whole safetensors")])
+@pytest.mark.parametrize(("content", "words"), [(b"", "is empty"), (b"x" * 100, "not a whole safetensors")])
 def test_a_broken_embedding_is_told_of_and_spoils_nothing(host, content, words):
     host.select("sd1")
     path = host.folders().embeddings / "zkbroken.safetensors"

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from pivotal.config.build import options_of
 from pivotal.config.options import Option, everything, flatten, tables, walk
 
 
@@ -94,10 +95,16 @@ def json_schema(config: type) -> dict[str, Any]:
 
 
 def metadata(config: Any) -> dict[str, str]:
-    """What a saved file says of its training: every option under our key, and under ``ss_*`` where one exists."""
+    """What a saved file says of its training: every option under our key, and under ``ss_*`` where one exists.
+
+    Files and folders are left out: a result is given away, and the names on somebody's disk are nobody's business.
+    """
     values: Mapping[str, Any] = flatten(config)
-    named = {option.spec.ss: _text(values[option.key]) for option in walk(type(config)) if option.spec.ss}
-    return {f"pivotal.{key}": _text(value) for key, value in values.items()} | named
+    options = [option for option in options_of(type(config), values).values() if option.spec.widget != "folder"]
+    ours = {f"pivotal.{option.key}": _text(values[option.key]) for option in options}
+    # kohya writes None where nothing is set; so do its readers expect it
+    theirs = {option.spec.ss: _text(values[option.key]) or "None" for option in options if option.spec.ss}
+    return ours | theirs
 
 
 def _text(value: Any) -> str:

@@ -12,6 +12,7 @@ from pivotal.data.images import READ_ERRORS, open_image
 from pivotal.errors import DatasetError
 
 EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".jxl"})
+MASK = "-masklabel.png"  # ends the name of a mask beside an image, as in OneTrainer; it is no image of the dataset
 DECODED = 256  # so many images are decoded whole before the start, about 20 ms each; of more only the headers
 
 
@@ -37,8 +38,8 @@ def image_files(folder: Path) -> list[Path]:
         files = [Path(entry.path) for entry in os.scandir(folder) if entry.is_file()]
     except OSError as error:
         raise DatasetError(f"{folder} cannot be read: {error.strerror or error}.") from error
-    images = sorted((path for path in files if path.suffix.lower() in EXTENSIONS and path.name[0] != "."),
-                    key=lambda path: path.name)
+    images = sorted((path for path in files if path.suffix.lower() in EXTENSIONS and path.name[0] != "."
+                     and not path.name.endswith(MASK)), key=lambda path: path.name)
     if not images:
         raise DatasetError(f"{folder}: no images. Expected .png, .jpg, .webp, .avif or the like; "
                            f"found {len(files)} other files.")

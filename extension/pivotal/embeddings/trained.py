@@ -3,27 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
-
-Unit = Literal["never", "steps", "epochs", "images", "minutes"]
-
-
-@dataclass(frozen=True)
-class StopRule:
-    """When to freeze: after `value` `unit`s of training; never when `value` is None."""
-
-    value: float | None = None
-    unit: Unit = "never"
-
-    def reached(self, steps: int, epochs: float, images: int, minutes: float) -> bool:
-        """Whether so much training is enough."""
-        if self.value is None or self.unit == "never":
-            return False
-        return {"steps": steps, "epochs": epochs, "images": images, "minutes": minutes}[self.unit] >= self.value
 
 
 class TrainedEmbedding(nn.Module):
@@ -35,16 +17,12 @@ class TrainedEmbedding(nn.Module):
         norms: per text encoder the length to which each vector is rescaled after a step; None leaves it.
     """
 
-    def __init__(self, placeholder: str, initial: Sequence[Tensor], *, rate: float, train: bool = True,
-                 stop: StopRule = StopRule(), norms: Sequence[float] | None = None):
+    def __init__(self, placeholder: str, initial: Sequence[Tensor], *, norms: Sequence[float] | None = None):
         super().__init__()
         self.placeholder = placeholder
-        self.rate = rate
-        self.train_it = train
-        self.stop = stop
         self.norms = tuple(norms) if norms is not None else None
         # fp32: bf16 loses updates below 2^-8 of a value, and these are smaller.
-        self.values = nn.ParameterList(nn.Parameter(tensor.float().clone(), requires_grad=train) for tensor in initial)
+        self.values = nn.ParameterList(nn.Parameter(tensor.float().clone()) for tensor in initial)
 
     @property
     def name(self) -> str:
@@ -54,9 +32,12 @@ class TrainedEmbedding(nn.Module):
         """What the text encoders get in place of the placeholder."""
         return {self.placeholder: tuple(self.values)}
 
-    def may_learn(self, steps: int, epochs: float, images: int, minutes: float) -> bool:
-        """Whether the next step may change it."""
-        return self.train_it and not self.stop.reached(steps, epochs, images, minutes)
+    def groups(self) -> Sequence[tuple[float, Sequence[nn.Parameter]]]:
+        """All vectors, at its own rate."""
+        return [(1.0, tuple(self.values))]
+
+    def prepare(self, generator: torch.Generator) -> None:
+        """Nothing in it is drawn."""
 
     @torch.no_grad()
     def after_step(self) -> None:

@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pivotal.errors import HostError
-from pivotal.hosts.a1111_model import family_of, model_over, refuse_what_cannot_be_shared, take_out_networks, unharmed
+from pivotal.hosts.a1111_model import (
+    family_of,
+    input_blocks,
+    model_over,
+    refuse_other_families,
+    refuse_other_file,
+    refuse_what_cannot_be_shared,
+    take_out_networks,
+    unharmed,
+)
 from pivotal.hosts.a1111_queue import Turn
 from pivotal.hosts.a1111_text import tokenizers
 from pivotal.hosts.protocol import Checkpoint, Folders, PromptContext
@@ -27,6 +36,7 @@ class A1111Host:
     """See hosts.protocol.Host."""
 
     name = "a1111"
+    reads_bundles = True  # since 1.7.0
 
     def __init__(self) -> None:
         self._turn = Turn()
@@ -37,7 +47,7 @@ class A1111Host:
         info = getattr(model, "sd_checkpoint_info", None)
         if info is None:
             return None
-        return Checkpoint(_listed_name(info), Path(info.filename).absolute(), family_of(model))
+        return Checkpoint(_listed_name(info), Path(info.filename).absolute(), family_of(model), input_blocks(model))
 
     def checkpoints(self) -> Sequence[str]:
         return list(_by_name())
@@ -67,6 +77,7 @@ class A1111Host:
     def borrow(self, checkpoint: str) -> Iterator[DiffusionModel]:
         assert self._turn.mine, "borrow is for inside of run"
         with _switched_to(checkpoint) as model:
+            refuse_other_families(model)
             refuse_what_cannot_be_shared(model)
             take_out_networks(model)
             info = model.sd_checkpoint_info
@@ -89,7 +100,7 @@ class A1111Host:
     def refresh(self, artifact: Path) -> None:
         with self._turn.locked():
             if artifact.absolute().is_relative_to(self.folders().loras):
-                _refresh_networks()
+                _refresh_networks(artifact)
             else:
                 _refresh_embeddings(artifact)
             _forget_prompts()
@@ -135,6 +146,7 @@ def _switched_to(checkpoint: str) -> Iterator[Any]:
     wanted = _by_name().get(checkpoint)
     if wanted is None:
         raise HostError(f"{checkpoint!r} is not among the WebUI's checkpoints.")
+    refuse_other_file(Path(wanted.filename))
     try:
         yield _load(wanted)
     finally:
@@ -175,12 +187,21 @@ def _refresh_embeddings(artifact: Path) -> None:
         raise HostError(f"the WebUI did not take up {artifact}; its log says why.")
 
 
-def _refresh_networks() -> None:
-    """A replaced LoRA under the same tag would go on in its old form: layers compare names, not files."""
-    take_out_networks(_loaded())
+def _refresh_networks(artifact: Path) -> None:
+    """A replaced LoRA under the same tag would go on in its old form: layers compare names, not files.
+
+    Nor is a file read again whose time is not later than that of the one in memory, as within one tick of its disk.
+    """
+    model = _loaded()
+    if model is not None:
+        take_out_networks(model)
     networks = sys.modules.get("networks")
-    if hasattr(networks, "list_available_networks"):
-        networks.list_available_networks()
+    if not hasattr(networks, "list_available_networks"):
+        return  # the built-in Lora extension is disabled
+    networks.list_available_networks()
+    for network in [*networks.networks_in_memory.values(), *networks.loaded_networks]:
+        if Path(network.network_on_disk.filename).absolute() == artifact.absolute():
+            network.mtime = 0.0
 
 
 def _forget_prompts() -> None:

@@ -6,18 +6,22 @@ import logging
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from pivotal.errors import FormatError, HostError
-from pivotal.models.build import build_model
+from pivotal.models.build import build_model, part_of
 from pivotal.models.diffusion import DiffusionModel
 from pivotal.models.families import Prediction
-from pivotal.models.ldm_layout import detect_family, known_facts
+from pivotal.models.ldm_layout import UNET, detect_family, known_facts, refuse_others
+from pivotal.models.ldm_layout_unet import refuse_relatives
+from pivotal.models.schedule import overridden
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +34,38 @@ def family_of(model: Any) -> str:
         if getattr(model, f"is_{family}", False):
             return family
     return getattr(getattr(model, "model_type", None), "name", "unknown")
+
+
+def input_blocks(model: Any) -> int:
+    """How many the UNet has: 12 in SD 1 and SD 2, 9 in SDXL; 0 when it is no such UNet."""
+    unet = getattr(getattr(model, "model", None), "diffusion_model", None)
+    blocks = getattr(unet, "input_blocks", None)
+    return 0 if blocks is None else len(list(blocks.children()))
+
+
+def refuse_other_families(model: Any) -> None:
+    """Raises HostError when the model is none that can be trained; looks, and touches nothing."""
+    tensors = live_tensors(model)
+    try:
+        refuse_relatives(part_of(tensors, UNET), detect_family(tensors))
+    except FormatError as error:
+        raise HostError(f"{Path(model.sd_checkpoint_info.filename).name} cannot be trained on: {error}") from error
+
+
+def refuse_other_file(path: Path) -> None:
+    """Raises HostError when a checkpoint file is plainly of no family of ours, so that it need not be loaded for that.
+
+    A file that tells nothing by its header (.ckpt, or damaged) is left to the host.
+    """
+    if path.suffix.lower() != ".safetensors":
+        return
+    try:
+        with safe_open(str(path), framework="pt") as opened:
+            refuse_others(opened.keys())
+    except FormatError as error:
+        raise HostError(f"{path.name} cannot be trained on: {error}") from error
+    except (SafetensorError, OSError):
+        return
 
 
 def take_out_networks(model: nn.Module) -> None:
@@ -87,12 +123,26 @@ def model_over(model: Any, tokenizer: Any) -> DiffusionModel:
     try:
         family = detect_family(tensors)
         facts = known_facts(family, tensors, model.sd_checkpoint_info.metadata, _config(model))
-        return build_model(
+        lent = build_model(
             tensors, tokenizer=tokenizer, prediction=PREDICTIONS[parameterization], facts=facts,
-            # `alphas_cumprod` may have been rewritten to zero terminal SNR by an option, one generation late; this not.
+            # `alphas_cumprod` is rewritten by an option no sooner than the next generation; this never.
             alphas_cumprod=getattr(model, "alphas_cumprod_original", None))
     except FormatError as error:
         raise HostError(f"{name} cannot be trained on: {error}") from error
+    return _as_set(lent)
+
+
+def _as_set(model: DiffusionModel) -> DiffusionModel:
+    """`model` with the schedule and the clip skip of the host's settings, as the next generation has them."""
+    from modules import shared
+
+    if getattr(shared.opts, "sd_noise_schedule", "Default") == "Zero Terminal SNR":
+        model = overridden(model, zero_terminal_snr=True)
+    encoders = model.text_encoders
+    if model.family.size_ids and getattr(shared.opts, "sdxl_clip_l_skip", False):
+        # Then 2 is the family's usual layer (sd_hijack_clip.py, FrozenCLIPEmbedderForSDXLWithCustomWords).
+        encoders = (replace(encoders[0], rules=replace(encoders[0].rules, layer=1, clip_skip=True)), *encoders[1:])
+    return replace(model, text_encoders=encoders, clip_skip=int(getattr(shared.opts, "CLIP_stop_at_last_layers", 1)))
 
 
 def _config(model: Any) -> Any:

@@ -29,6 +29,7 @@ class Checkpoint:
     name: str  # as the host lists it, without extension
     path: Path
     family: str  # "sd1", "sd2" or "sdxl"
+    blocks: int = 0  # input blocks of its UNet: 12 in SD 1 and SD 2, 9 in SDXL; 0 when not known
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Host(Protocol):
     """Nothing outside hosts/ may know which host it is."""
 
     name: str  # "a1111", for logs and bug reports; never compared with
+    reads_bundles: bool  # whether a LoRA's tag brings the embeddings bundled in its file
 
     def checkpoint(self) -> Checkpoint | None:
         """What is loaded now; None when nothing is."""

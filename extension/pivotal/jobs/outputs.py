@@ -1,48 +1,134 @@
-"""What a run writes: embeddings for the host, states to resume from, previews to look at."""
+"""What a run writes: networks and embeddings for the host, states to resume from, previews to look at."""
 
 from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Literal
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from pivotal import __version__
-from pivotal.config.derived import metadata
-from pivotal.config.train import TrainConfig
 from pivotal.embeddings.trained import TrainedEmbedding
 from pivotal.formats.atomic import write_bytes
 from pivotal.formats.embedding_file import embedding_bytes
+from pivotal.formats.network_file import network_bytes
 from pivotal.formats.state_file import State, write_state
 from pivotal.hosts.protocol import Folders
-from pivotal.jobs.checks import plain_options
-from pivotal.jobs.paths import RunPaths, embedding_path
+from pivotal.jobs.checks import Plan, plain_options
+from pivotal.jobs.metadata import card, common_metadata, embedding_metadata, network_metadata
+from pivotal.jobs.paths import RunPaths, embedding_path, network_path
+from pivotal.jobs.trainees import Trainees
+from pivotal.jobs.verify import verify_embedding, verify_network
 from pivotal.models.diffusion import DiffusionModel
+from pivotal.prompts.placeholders import safe_file_name
 from pivotal.training.session import Session
 
-ARCHITECTURE = {"sd1": "stable-diffusion-v1", "sd2": "stable-diffusion-v2-512", "sdxl": "stable-diffusion-xl-v1-base"}
+
+@dataclass(frozen=True)
+class Artifact:
+    """A file to be written, whole and in memory, so that it outlives the lent model."""
+
+    path: Path
+    data: bytes
+    kind: Literal["embedding", "network", "card"]
 
 
-def embedding_files(config: TrainConfig, model: DiffusionModel, embeddings: Sequence[TrainedEmbedding],
-                    folders: Folders, step: int, *, final: bool) -> dict[Path, bytes]:
-    """The files of all trained embeddings, whole and in memory, so that they outlive the lent model."""
-    # No time and no path of this machine: the same run gives the same bytes.
-    common = metadata(config) | {
-        "modelspec.sai_model_spec": "1.0.1",
-        "modelspec.architecture": ARCHITECTURE[model.family.name] + "/textual-inversion",
-        "modelspec.prediction_type": model.prediction, "pivotal.version": __version__, "pivotal.step": str(step)}
-    common.pop("pivotal.dataset.folder", None)
-    files = {}
-    for embedding in embeddings:
-        if embedding.train_it:
-            about = common | {"modelspec.title": embedding.placeholder, "modelspec.trigger_phrase": embedding.placeholder}
-            path = embedding_path(folders, embedding.placeholder, None if final else step)
-            files[path] = embedding_bytes(tuple(embedding.values), about)
-    return files
+class Outputs:
+    """Makes the files of a run.
+
+    Args:
+        reads_bundles: whether the host uses embeddings that are bundled in a network's file.
+    """
+
+    def __init__(self, plan: Plan, folders: Folders, model: DiffusionModel, trainees: Trainees, reads_bundles: bool):
+        self.plan, self.config, self.folders = plan, plan.config, folders
+        self.model, self.trainees, self.reads_bundles = model, trainees, reads_bundles
+
+    def make(self, step: int, *, final: bool) -> list[Artifact]:
+        """All files as they are after `step` steps, each read back before it is handed out.
+
+        Raises:
+            FormatError: what was read back is not what was trained, or it holds what no file can hold.
+        """
+        common = common_metadata(self.config, self.model, step)
+        made = [self._embedding(embedding, common, path) for embedding, path in self._own_files(step, final)]
+        if self.trainees.networks:
+            made.append(self._network(common, step, final))
+            if final and self.config.save.cards:
+                made.append(self._card())
+        return made
+
+    def words(self) -> dict[str, TrainedEmbedding]:
+        """Word of prompts -> embedding, of those that were trained or came with the continued file."""
+        return {safe_file_name(embedding.placeholder): embedding
+                for row, embedding in zip(self.config.embeddings, self.trainees.embeddings, strict=True)
+                if row.train or self._carried(row.placeholder)}
+
+    def _carried(self, word: str) -> bool:
+        return self.plan.base is not None and word in self.plan.base.embeddings
+
+    def _own_files(self, step: int, final: bool) -> list[tuple[TrainedEmbedding, Path]]:
+        """Which embeddings get files of their own, and where."""
+        number = None if final else step
+        files = []
+        for row, embedding in zip(self.config.embeddings, self.trainees.embeddings, strict=True):
+            path = embedding_path(self.folders.embeddings, row.placeholder, number)
+            bundled = bool(self.trainees.networks) and self.config.save.bundle
+            if row.train and (not bundled or not self.reads_bundles or outranks(path, final)):
+                files.append((embedding, path))
+        if self.trainees.networks and not self.config.save.bundle:
+            beside = network_path(self.folders, self.config.name, number)
+            folder = beside.with_name(f"{beside.stem}_embeddings")
+            files += [(embedding, folder / f"{word}.safetensors") for word, embedding in self.words().items()]
+        return files
+
+    def _embedding(self, embedding: TrainedEmbedding, common: dict[str, str], path: Path) -> Artifact:
+        about = embedding_metadata(common, self.model, embedding.placeholder)
+        data = embedding_bytes(tuple(embedding.values), about)
+        verify_embedding(data, embedding)
+        return Artifact(path, data, "embedding")
+
+    def _network(self, common: dict[str, str], step: int, final: bool) -> Artifact:
+        path = network_path(self.folders, self.config.name, None if final else step)
+        words = self.words()
+        layers = {key: parts for network in self.trainees.networks for key, parts in network.file_tensors().items()}
+        bundled = {word: tuple(embedding.values) for word, embedding in words.items()} if self.config.save.bundle else {}
+        about = network_metadata(common, self.config, self.model, self.plan.captions, list(words), path.stem)
+        data = network_bytes(layers, bundled, about, self.config.save.precision)
+        verify_network(data, path.name, self.trainees.networks, bundled, self.config.save.precision)
+        return Artifact(path, data, "network")
+
+    def _card(self) -> Artifact:
+        path = network_path(self.folders, self.config.name).with_suffix(".json")
+        return Artifact(path, card(_read_card(path), self.model, list(self.words()), self.config).encode("utf-8"), "card")
+
+
+def outranks(path: Path, final: bool) -> bool:
+    """Whether an embedding's file is there that hosts would use in place of a bundled one of its name."""
+    return final and path.exists()
+
+
+def _read_card(path: Path) -> dict[str, object]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def preview_of(network: Path, sample: Path) -> Artifact:
+    """The last sample as the picture of the network's card.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    return Artifact(network.with_suffix(".preview.png"), sample.read_bytes(), "card")
 
 
 def keep_older(path: Path, data: bytes, paths: RunPaths) -> Path | None:
@@ -59,10 +145,10 @@ def keep_older(path: Path, data: bytes, paths: RunPaths) -> Path | None:
     return kept
 
 
-def save_state(session: Session, config: TrainConfig, paths: RunPaths) -> Path:
+def save_state(session: Session, plan: Plan, paths: RunPaths) -> Path:
     """Writes what resuming needs, replacing the state before."""
     facts, tensors = session.state()
-    write_state(paths.state, State(facts | {"config": plain_options(config)}, dict(tensors)))
+    write_state(paths.state, State(facts | {"config": plain_options(plan.config)}, dict(tensors)))
     return paths.state
 
 

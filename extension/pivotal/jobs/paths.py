@@ -42,7 +42,15 @@ def run_paths(folders: Folders, name: str) -> RunPaths:
     return RunPaths(folders.scratch / "runs" / safe_file_name(name))
 
 
-def embedding_path(folders: Folders, placeholder: str, step: int | None = None) -> Path:
-    """The embedding's file: its stem is the word of prompts; a copy on the way has the step behind it."""
-    stem = safe_file_name(placeholder) + ("" if step is None else f"-{step:06d}")
-    return folders.embeddings / f"{stem}.safetensors"
+def embedding_path(folder: Path, placeholder: str, step: int | None = None) -> Path:
+    """An embedding's file in `folder`: its stem is the word of prompts; a copy on the way has the step behind it."""
+    return folder / f"{safe_file_name(placeholder)}{_behind(step)}.safetensors"
+
+
+def network_path(folders: Folders, name: str, step: int | None = None) -> Path:
+    """The network's file of the run called `name`: its stem is the name in a prompt's tag."""
+    return folders.loras / f"{safe_file_name(name)}{_behind(step)}.safetensors"
+
+
+def _behind(step: int | None) -> str:
+    return "" if step is None else f"-{step:06d}"

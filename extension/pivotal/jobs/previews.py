@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from pathlib import Path
 
 from pivotal.config.train import TrainConfig
 from pivotal.data.captions import Captions
-from pivotal.embeddings.trained import TrainedEmbedding
 from pivotal.events import Emit, Noticed, Phase, Sampled
 from pivotal.jobs.outputs import save_image
 from pivotal.jobs.paths import RunPaths
+from pivotal.jobs.trainees import Trainees
 from pivotal.models.diffusion import DiffusionModel
 from pivotal.models.generate import GenerateSettings, conditioning_for, generate
 
@@ -20,10 +21,10 @@ class Previews:
     """The previews of a run; each prompt is drawn from the same seed every time, so that they can be compared."""
 
     def __init__(self, config: TrainConfig, captions: Captions, model: DiffusionModel,
-                 embeddings: Sequence[TrainedEmbedding], counts: dict[str, int], paths: RunPaths, emit: Emit):
-        self.samples, self.model, self.embeddings = config.samples, model, embeddings
-        self.paths, self.emit, self.counts = paths, emit, counts
-        self.clip_skip = config.objective.clip_skip
+                 trainees: Trainees, paths: RunPaths, emit: Emit):
+        self.samples, self.model, self.trainees = config.samples, model, trainees
+        self.paths, self.emit = paths, emit
+        self.last: Path | None = None  # the latest drawing of the first prompt
         self.side = config.samples.size or config.dataset.resolution or model.resolution
         self.prompts = list(config.samples.prompts) or captions.all_texts()[:SHOWN]
 
@@ -31,14 +32,14 @@ class Previews:
         """Draws every prompt and tells of each image; a failed write is told, not raised."""
         if not self.samples.every_steps:
             return
-        vectors = {name: values for part in self.embeddings for name, values in part.vectors().items()}
+        vectors = self.trainees.vectors()
         settings = GenerateSettings(width=self.side, height=self.side, steps=self.samples.steps,
                                     sampler=self.samples.sampler, cfg_scale=self.samples.cfg_scale,
                                     seed=self.samples.seed)
-        negative = conditioning_for(self.model, self.samples.negative, vectors, clip_skip=self.clip_skip)
+        negative = conditioning_for(self.model, self.samples.negative, vectors)
         for index, prompt in enumerate(self.prompts):
             self.emit(Phase("sampling", index, len(self.prompts)))
-            positive = conditioning_for(self.model, prompt, vectors, clip_skip=self.clip_skip)
+            positive = conditioning_for(self.model, prompt, vectors)
             images = generate(self.model, positive, negative, settings, should_stop=should_stop)
             if not images:
                 break  # stopped
@@ -49,5 +50,6 @@ class Previews:
             except OSError as error:
                 self.emit(Noticed(f"{path.name} could not be written ({error.strerror or error})."))
                 continue
+            self.last = path if index == 0 else self.last
             self.emit(Sampled(step, prompt, path))
         self.emit(Phase("training"))

@@ -10,18 +10,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pivotal.config.files import dump_run
-from pivotal.embeddings.trained import TrainedEmbedding
 from pivotal.errors import HostError, TrainingError
 from pivotal.events import Emit, Finished, Noticed, Phase, Saved, Started
 from pivotal.formats.atomic import remove_leftovers, write_bytes, write_text
 from pivotal.hosts.protocol import Host
 from pivotal.jobs.checks import Plan
 from pivotal.jobs.journal import journal
-from pivotal.jobs.outputs import embedding_files, keep_older, save_state
-from pivotal.jobs.paths import RunPaths, embedding_path, run_paths
-from pivotal.jobs.preparation import make_batches, make_embedding, make_session, prepare_model
+from pivotal.jobs.outputs import Artifact, Outputs, keep_older, preview_of, save_state
+from pivotal.jobs.paths import RunPaths, run_paths
+from pivotal.jobs.preparation import make_batches, make_session, prepare_model
 from pivotal.jobs.previews import Previews
+from pivotal.jobs.trainees import Trainees, make_trainees
 from pivotal.models.diffusion import DiffusionModel
+from pivotal.prompts.placeholders import safe_file_name
 from pivotal.training.loop import train
 from pivotal.training.measure import denoising_error
 from pivotal.training.session import Session
@@ -42,7 +43,7 @@ class Control:
 class Outcome:
     """What a run has learned, outside of the model it was learned on."""
 
-    files: dict[Path, bytes]
+    files: Sequence[Artifact]
     step: int
     loss: float | None
     stopped: bool
@@ -70,15 +71,17 @@ class Run:
 
     def _go(self) -> Outcome:
         started = time.monotonic()
-        for folder in (self.paths.folder, self.folders.embeddings):
+        for folder in (self.paths.folder, self.folders.embeddings, self.folders.loras):
             remove_leftovers(folder)
+        for key, text in self.plan.notices.items():
+            self.emit(Noticed(text, key))
         write_text(self.paths.run_file, dump_run(self.config))
         self.emit(Phase("waiting"))
         outcome = self.host.run(self._borrowed)
         # The model is given back by now: however long a full disk keeps us, the host can generate.
         self.emit(Phase("saving"))
         written = self._save(outcome.files, outcome.step, final=True)
-        self._tell_prompt_words()
+        self._tell_prompt_words(outcome.files)
         self.emit(Finished(outcome.step, time.monotonic() - started, outcome.loss, tuple(written), outcome.stopped))
         return outcome
 
@@ -86,29 +89,40 @@ class Run:
         self.emit(Phase("loading"))
         with self.host.borrow(self.config.checkpoint) as lent:
             model = prepare_model(lent, self.config)
-            embeddings = [make_embedding(row, index, self.config, model)
-                          for index, row in enumerate(self.config.embeddings)]
-            return self._train(model, embeddings)
+            trainees = make_trainees(self.config, self.plan.base, model)
+            with trainees.attached():
+                return self._train(model, trainees)
 
-    def _train(self, model: DiffusionModel, embeddings: Sequence[TrainedEmbedding]) -> Outcome:
-        counts = {embedding.placeholder: len(embedding.values[0]) for embedding in embeddings}
-        batches = make_batches(self.plan.captions, self.config, model, counts, size=self.config.batch.size,
-                               emit=self.emit, stopped=self._should_stop)
+    def _train(self, model: DiffusionModel, trainees: Trainees) -> Outcome:
+        batches = make_batches(self.plan.captions, self.config, model, trainees.counts(), emit=self.emit,
+                               stopped=self._should_stop)
         if batches is None:
-            return Outcome({}, 0, None, True, {})
-        session = make_session(self.plan, model, embeddings, batches)
-        measure = self._measure(session, counts)
+            return Outcome((), 0, None, True, {})
+        session = make_session(self.plan, model, trainees, batches)
+        measure = self._measure(session, trainees)
         metrics = {"error_before": measure()} if measure else {}
-        previews = Previews(self.config, self.plan.captions, model, embeddings, counts, self.paths, self.emit)
+        previews = Previews(self.config, self.plan.captions, model, trainees, self.paths, self.emit)
+        outputs = Outputs(self.plan, self.folders, model, trainees, self.host.reads_bundles)
         self._announce(session)
-        stopped = self._loop(session, previews, embeddings)
+        stopped = self._loop(session, previews, outputs)
         self._keep_state(session)
         if not session.progress.step:  # nothing is learned, and an older file of that name shall stay
-            return Outcome({}, 0, None, stopped, metrics)
+            return Outcome((), 0, None, stopped, metrics)
         if measure and not self._should_stop():
             metrics["error_after"] = measure()
-        files = embedding_files(self.config, model, embeddings, self.folders, session.progress.step, final=True)
-        return Outcome(files, session.progress.step, session.progress.smooth_loss, stopped, metrics)
+        files = outputs.make(session.progress.step, final=True)
+        return Outcome(self._with_preview(files, previews), session.progress.step, session.progress.smooth_loss, stopped,
+                       metrics)
+
+    def _with_preview(self, files: list[Artifact], previews: Previews) -> list[Artifact]:
+        network = next((file.path for file in files if file.kind == "network"), None)
+        if network is None or previews.last is None or not self.config.save.cards:
+            return files
+        try:
+            return [*files, preview_of(network, previews.last)]
+        except OSError as error:
+            self.emit(Noticed(f"The card gets no picture ({reason(error)})."))
+            return files
 
     def _announce(self, session: Session) -> None:
         checkpoint = self.host.checkpoint()
@@ -117,14 +131,13 @@ class Run:
                           checkpoint.name if checkpoint else "", session.progress.step))
         self.emit(Phase("training"))
 
-    def _loop(self, session: Session, previews: Previews, embeddings: Sequence[TrainedEmbedding]) -> bool:
+    def _loop(self, session: Session, previews: Previews, outputs: Outputs) -> bool:
         def after_step() -> None:
             step = session.progress.step
             if _due(step, self.config.save.state_every_steps):
                 self._keep_state(session)
             if _due(step, self.config.save.every_steps) and step < self.config.length.steps:
-                self._save(embedding_files(self.config, session.model, embeddings, self.folders, step, final=False),
-                           step, final=False)
+                self._save(outputs.make(step, final=False), step, final=False)
             if _due(step, self.config.samples.every_steps) or step == self.config.length.steps:
                 previews.draw(step, self._should_stop)
 
@@ -135,7 +148,7 @@ class Run:
         if session.progress.step == 0:
             previews.draw(0, self._should_stop)
         try:
-            return train(session, self.config.length.steps, self.emit, after_step=after_step, should_stop=should_stop)
+            return train(session, self.emit, after_step=after_step, should_stop=should_stop)
         except TrainingError:
             self._keep_state(session)  # the weights are those before the step that failed
             raise
@@ -143,40 +156,51 @@ class Run:
     def _should_stop(self) -> bool:
         return self.control.stop.is_set() or self.host.stop_requested()
 
-    def _measure(self, session: Session, counts: dict[str, int]) -> Callable[[], float] | None:
+    def _measure(self, session: Session, trainees: Trainees) -> Callable[[], float] | None:
         images = self.config.measure.images
         if not images:
             return None
         batches = session.batches
         if self.plan.measured is not self.plan.captions:
-            batches = make_batches(self.plan.measured, self.config, session.model, counts, size=self.config.batch.size,
-                                   emit=self.emit, stopped=lambda: False)
+            batches = make_batches(self.plan.measured, self.config, session.model, trainees.counts(), emit=self.emit,
+                                   stopped=lambda: False)
         return lambda: denoising_error(session, batches, min(images, batches.images))
 
     def _keep_state(self, session: Session) -> None:
         """A state that cannot be written costs nothing but itself: the run goes on and says so."""
         try:
-            path = save_state(session, self.config, self.paths)
+            path = save_state(session, self.plan, self.paths)
         except OSError as error:
             self.emit(Noticed(f"The state could not be written ({reason(error)}); the last one is still there."))
             return
         self.emit(Saved(session.progress.step, path, "state", False))
 
-    def _save(self, files: dict[Path, bytes], step: int, *, final: bool) -> list[Path]:
+    def _save(self, files: Sequence[Artifact], step: int, *, final: bool) -> list[Path]:
         written = []
-        for path, data in files.items():
-            if not self._write(path, data, final):
+        for file in files:
+            if not self._write(file.path, file.data, final):
                 continue
-            self._refresh(path)
-            self.emit(Saved(step, path, "embedding", final))
-            written.append(path)
+            if file.kind != "card":
+                self._refresh(file.path)
+                self.emit(Saved(step, file.path, file.kind, final))
+                written.append(file.path)
         return written
 
-    def _tell_prompt_words(self) -> None:
+    def _tell_prompt_words(self, files: Sequence[Artifact]) -> None:
         for row in self.config.embeddings:
-            word = embedding_path(self.folders, row.placeholder).stem
+            word = safe_file_name(row.placeholder)
             if row.train and word != row.placeholder:
                 self.emit(Noticed(f"{row.placeholder!r} cannot be a file's name everywhere; the word for prompts is {word!r}."))
+        network = next((file.path for file in files if file.kind == "network"), None)
+        if network is None:
+            return
+        words = [safe_file_name(row.placeholder) for row in self.config.embeddings if row.train]
+        self.emit(Noticed("In a prompt: " + " ".join([f"<lora:{network.stem}:1>", *words])))
+        own = {file.path.stem for file in files if file.kind == "embedding"} & set(words)
+        if own and self.config.save.bundle:
+            why = ("an embedding of that name was there already, which hosts prefer to a bundled one"
+                   if self.host.reads_bundles else "this host does not read bundled embeddings")
+            self.emit(Noticed(f"{', '.join(sorted(own))}: written as a file of its own, too, as {why}."))
 
     def _refresh(self, path: Path) -> None:
         try:

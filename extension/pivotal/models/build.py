@@ -17,6 +17,7 @@ from pivotal.models.families import SD2, Encoder, Family, Prediction
 from pivotal.models.ldm_layout import ENCODERS, UNET, VAE, Facts, detect_family, known_facts
 from pivotal.models.ldm_layout_text import clip_tensors, open_clip_tensors, text_config
 from pivotal.models.ldm_layout_unet import unet_config, vae_config
+from pivotal.models.schedule import ddpm_schedule, to_zero_terminal_snr
 
 SHOWN = 3  # names in an error
 
@@ -30,7 +31,8 @@ def build_model(tensors: Mapping[str, Tensor], *, tokenizer: Any, prediction: Pr
         tensors: of a whole checkpoint; those of no part of the model (EMA, optimizer, schedule) are left alone.
         tokenizer: text -> ids of CLIP's vocabulary.
         prediction: what the UNet predicts; None asks `facts`, then the tensors.
-        alphas_cumprod: (1000,) the host's schedule; None is the one that all three families were trained with.
+        alphas_cumprod: (1000,) the host's schedule; None is the one that all three families were trained with, rescaled
+            where `facts` say so.
         resolution: px; None asks `facts`, then the family.
         facts: what is known beyond the tensors (`known_facts`); None: nothing.
 
@@ -50,16 +52,14 @@ def build_model(tensors: Mapping[str, Tensor], *, tokenizer: Any, prediction: Pr
         vae=_build_vae(part_of(tensors, VAE), family, resolution),
         text_encoders=text_encoders,
         tokenizer=tokenizer,
-        alphas_cumprod=ddpm_schedule() if alphas_cumprod is None else alphas_cumprod.detach().float().cpu(),
+        alphas_cumprod=_schedule(facts) if alphas_cumprod is None else alphas_cumprod.detach().float().cpu(),
         prediction=prediction or facts.prediction or ("v" if family is SD2 else "epsilon"),
         resolution=resolution,
     )
 
 
-def ddpm_schedule() -> Tensor:
-    """(1000,) fp32 cumulative alphas of SD's "scaled linear" schedule, 0.00085 to 0.012 (Rombach et al. 2022)."""
-    betas = torch.linspace(0.00085**0.5, 0.012**0.5, 1000, dtype=torch.float64) ** 2
-    return torch.cumprod(1 - betas, 0).float()
+def _schedule(facts: Facts) -> Tensor:
+    return to_zero_terminal_snr(ddpm_schedule()) if facts.zero_terminal_snr else ddpm_schedule()
 
 
 def part_of(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from pivotal.models.families import Encoder, Family, Prediction
 from pivotal.models.text import encode_chunks
@@ -63,7 +64,7 @@ class DiffusionModel:
     alphas_cumprod: Tensor  # (1000,) fp32, cumulative product of 1 - beta (Ho et al. 2020)
     prediction: Prediction
     resolution: int  # px, side of the square it was trained at
-
+    clip_skip: int = 1  # the host's own: 1 is the family's usual layer, 2 the one before
 
     @property
     def device(self) -> torch.device:
@@ -72,6 +73,11 @@ class DiffusionModel:
     @property
     def dtype(self) -> torch.dtype:
         return next(self.unet.parameters()).dtype
+
+    @property
+    def is_inpainting(self) -> bool:
+        """Whether the UNet wants to be told a mask and what is not masked (Rombach et al. 2022, 4.5)."""
+        return self.unet.config.in_channels == 9
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -92,12 +98,31 @@ class DiffusionModel:
         scale = self.family.latent_scale
         return posterior.mean.float() * scale, posterior.std.float() * scale
 
+    def encode_masked(self, pixels: Tensor, masks: Tensor) -> Tensor:
+        """What an inpainting UNet is told besides the noisy latents.
+
+        The mask's nearest pixel for each latent, then the latents (the posterior's mean) of the image with the masked
+        pixels grey, as ldm's training and AUTOMATIC1111 have it (processing.py, inpainting_image_conditioning).
+
+        Args:
+            pixels: (B, 3, H, W) in -1..1.
+            masks: (B, 1, H, W), 1 where something is to be painted, else 0.
+
+        Returns: (B, 5, H/8, W/8) fp32.
+        """
+        kept, _ = self.encode_images(pixels * (1 - masks))
+        return torch.cat([functional.interpolate(masks, size=kept.shape[-2:]).to(kept), kept], dim=1)
+
     def encode_prompts(self, prompts: Sequence[TokenizedPrompt], vectors: Vectors | None = None,
-                       clip_skip: int = 1) -> Conditioning:
+                       clip_skip: int | None = None) -> Conditioning:
         """The text encoders' output for `prompts`, differentiable in `vectors`.
 
         Prompts shorter than the longest of the batch get empty chunks. Emphasis is not applied here.
+
+        Args:
+            clip_skip: None takes the model's own.
         """
+        clip_skip = self.clip_skip if clip_skip is None else clip_skip
         chunks = max(len(prompt.chunks) for prompt in prompts)
         rows = [chunk for prompt in prompts for chunk in _padded(prompt.chunks, chunks)]
         hidden, pooled = [], None
@@ -110,19 +135,22 @@ class DiffusionModel:
         return Conditioning(torch.cat(hidden, dim=-1), pooled if self.family.size_ids else None)
 
     def predict(self, noisy: Tensor, timesteps: Tensor, conditioning: Conditioning,
-                size_ids: Tensor | None = None) -> Tensor:
+                size_ids: Tensor | None = None, inpainting: Tensor | None = None) -> Tensor:
         """The UNet's output.
 
         Args:
             noisy: (B, 4, h, w) in the UNet's dtype or under autocast.
             timesteps: (B,) ints 0..999.
             size_ids: (B, 6) px; SDXL only (see `SizeIds`).
+            inpainting: (B, 5, h, w) of `encode_masked`; inpainting models only.
 
         Returns: (B, 4, h, w), noise or velocity after `prediction`.
         """
         added = None
         if self.family.size_ids:
             added = {"text_embeds": conditioning.pooled.to(noisy.dtype), "time_ids": size_ids}
+        if self.is_inpainting:
+            noisy = torch.cat([noisy, inpainting.to(noisy)], dim=1)
         # Some hosts keep text encoders and UNet in different formats.
         return self.unet(noisy, timesteps, encoder_hidden_states=conditioning.hidden.to(noisy.dtype),
                          added_cond_kwargs=added, return_dict=False)[0]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,11 +33,14 @@ class GenerateSettings:
 
 
 def conditioning_for(model: DiffusionModel, text: str, vectors: Vectors | None = None, emphasis: bool = True,
-                     clip_skip: int = 1) -> Conditioning:
+                     clip_skip: int | None = None) -> Conditioning:
     """What the UNet is told of `text`, whose placeholders stand for `vectors` and whose (words:1.2) are emphasised.
 
     Emphasis is A1111's "Original" (modules/sd_emphasis.py of 1.10): each token's output is multiplied by its weight,
     then each encoder's chunk is scaled back to the mean it had.
+
+    Args:
+        clip_skip: None takes the model's own.
     """
     counts = {name: len(tensors[0]) for name, tensors in (vectors or {}).items()}
     prompt = tokenize_prompt(text, model.tokenizer, counts, emphasis=emphasis)
@@ -87,12 +91,13 @@ def generate(model: DiffusionModel, prompt: Conditioning, negative: Conditioning
         return values
 
     generators = [Generator().manual_seed((settings.seed + index) % 2**64) for index in range(settings.batch)]
-    latents = pipeline(
-        height=settings.height, width=settings.width, num_inference_steps=settings.steps,
-        guidance_scale=float(settings.cfg_scale), generator=generators,
-        latents=_first_noise(model, settings, generators), output_type="latent", return_dict=False,
-        callback_on_step_end=after_step, **_embeds(model, prompt, negative, settings.batch),
-    )[0]
+    with _everything_masked(model, settings):
+        latents = pipeline(
+            height=settings.height, width=settings.width, num_inference_steps=settings.steps,
+            guidance_scale=float(settings.cfg_scale), generator=generators,
+            latents=_first_noise(model, settings, generators), output_type="latent", return_dict=False,
+            callback_on_step_end=after_step, **_embeds(model, prompt, negative, settings.batch),
+        )[0]
     return [] if stopped else decode(model, latents)
 
 
@@ -112,9 +117,32 @@ def _pipeline(model: DiffusionModel, settings: GenerateSettings) -> Any:
     return pipeline
 
 
+@contextmanager
+def _everything_masked(model: DiffusionModel, settings: GenerateSettings) -> Iterator[None]:
+    """While it lasts, an inpainting UNet is told that everything is to be painted; any other model is left alone.
+
+    So AUTOMATIC1111 draws text to image with such a checkpoint (processing.py, txt2img_image_conditioning).
+    """
+    if not model.is_inpainting:
+        yield
+        return
+    told = model.encode_masked(torch.zeros(1, 3, settings.height, settings.width),
+                               torch.ones(1, 1, settings.height, settings.width))
+
+    def join(_module: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        noisy = inputs[0]
+        return (torch.cat([noisy, told.to(noisy).expand(len(noisy), -1, -1, -1)], dim=1), *inputs[1:])
+
+    handle = model.unet.register_forward_pre_hook(join)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
 def _first_noise(model: DiffusionModel, settings: GenerateSettings, generators: list[Generator]) -> Tensor:
     """(B, 4, H/8, W/8), drawn on the CPU, so that an image does not depend on the device."""
-    shape = (model.unet.config.in_channels, settings.height // 8, settings.width // 8)
+    shape = (model.unet.config.out_channels, settings.height // 8, settings.width // 8)
     return torch.stack([torch.randn(shape, generator=generator) for generator in generators]).to(
         model.device, model.dtype)
 

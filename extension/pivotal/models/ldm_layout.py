@@ -39,14 +39,11 @@ class Facts:
     resolution: int | None = None  # px
     heads: int | None = None  # of the UNet's attention, at every level
     head_width: int | None = None  # channels of a head, at every level; excludes `heads`
+    zero_terminal_snr: bool = False  # trained with a schedule whose last step is pure noise
 
 
-def detect_family(names: Iterable[str]) -> Family:
-    """The family of the checkpoint with tensors of these names.
-
-    Raises:
-        FormatError: says what it is instead.
-    """
+def refuse_others(names: Iterable[str]) -> None:
+    """Raises FormatError when tensors of these names are no checkpoint of our families; says what they are instead."""
     names = list(names)
     if not any(name.startswith(UNET) for name in names):
         for pieces, what in _OTHERS:
@@ -57,21 +54,32 @@ def detect_family(names: Iterable[str]) -> Family:
         raise FormatError(f"it is a Stable Diffusion 3 checkpoint, which is not supported. Expected {WIDE}.")
     if any("double_blocks." in name for name in names):
         raise FormatError(f"it is a Flux checkpoint, which is not supported. Expected {WIDE}.")
+    if any(name.startswith("conditioner.embedders.0.model.") for name in names):
+        raise FormatError("it is the refiner of Stable Diffusion XL; take the base checkpoint")
+
+
+def detect_family(names: Iterable[str]) -> Family:
+    """The family of the checkpoint with tensors of these names.
+
+    Raises:
+        FormatError: says what it is instead.
+    """
+    names = list(names)
+    refuse_others(names)
     for family in (SD1, SD2, SDXL):
         if all(any(name.startswith(prefix) for name in names) for prefix in ENCODERS[family.name]):
             if not any(name.startswith(VAE) for name in names):
                 raise FormatError("it has no VAE (no tensor under first_stage_model.); take the complete checkpoint")
             return family
-    if any(name.startswith("conditioner.embedders.0.model.") for name in names):
-        raise FormatError("it is the refiner of Stable Diffusion XL; take the base checkpoint")
     raise FormatError("it has a UNet but no text encoder of SD 1.x, 2.x or XL; take the complete checkpoint")
 
 
 def known_facts(family: Family, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None,
                 config: Mapping[str, Any] | None = None) -> Facts:
-    """Prediction type, resolution and heads, as far as somebody wrote them down.
+    """Prediction type, resolution, heads and schedule, as far as somebody wrote them down.
 
     Args:
+        tensors: the empty ones named "v_pred" and "ztsnr" are remarks that model makers put into their files.
         metadata: of the safetensors file; `modelspec.*` is read (Stability AI's ModelSpec 1.0).
         config: the yaml beside the checkpoint, as a mapping; it outranks the metadata, as in every host.
     """
@@ -90,7 +98,7 @@ def known_facts(family: Family, tensors: Mapping[str, Tensor], metadata: Mapping
     if resolution is None and family is SD2 and prediction == "epsilon":
         resolution = 512  # 2.0-base and 2.1-base
     return Facts(prediction or "epsilon", resolution, _positive(network, "num_heads"),
-                 _positive(network, "num_head_channels"))
+                 _positive(network, "num_head_channels"), "ztsnr" in tensors)
 
 
 def _at(value: Any, *path: str) -> Mapping[str, Any]:

@@ -14,6 +14,8 @@ from pivotal.models.families import SD1, Family
 from pivotal.models.ldm_layout import Facts
 
 HEAD_WIDTH = 64  # num_head_channels of SD 2 and SDXL
+INPUTS = (4, 9)  # text to image; inpainting, which is also told the mask and the latents of what is not masked
+_OTHER_INPUTS = {5: ", as depth models do", 7: ", as upscalers do", 8: ", as models that edit after an image do"}
 
 
 @dataclass(frozen=True)
@@ -40,14 +42,12 @@ def unet_config(unet: Mapping[str, Tensor], family: Family, facts: Facts, resolu
         unet: the tensors under model.diffusion_model., without that prefix.
         projection_width: of the pooled text; SDXL only.
     """
+    refuse_relatives(unet, family)
     levels = unet_levels(unet)
-    inputs = shape_of(unet, "input_blocks.0.0.weight", "UNet")[1]
-    if inputs != 4:
-        raise FormatError(f"its UNet takes {inputs} channels; inpainting, depth and edit checkpoints are not supported")
     projection = _first(unet, ".proj_in.weight")
     config = {
         "sample_size": resolution // 8,
-        "in_channels": inputs,
+        "in_channels": unet["input_blocks.0.0.weight"].shape[1],
         "out_channels": shape_of(unet, "out.2.weight", "UNet")[0],
         "block_out_channels": tuple(level.channels for level in levels),
         "layers_per_block": levels[0].layers,
@@ -66,6 +66,18 @@ def unet_config(unet: Mapping[str, Tensor], family: Family, facts: Facts, resolu
         "addition_time_embed_dim": (embedded - (projection_width or 0)) // 6,  # six size ids, each a sinusoid
         "projection_class_embeddings_input_dim": embedded,
     }
+
+
+def refuse_relatives(unet: Mapping[str, Tensor], family: Family) -> None:
+    """Raises FormatError for a UNet that has the family's names and is yet another model."""
+    inputs = shape_of(unet, "input_blocks.0.0.weight", "UNet")[1]
+    if inputs not in INPUTS:
+        raise FormatError(f"its UNet takes {inputs} channels{_OTHER_INPUTS.get(inputs, '')}; only text-to-image (4) and "
+                          "inpainting (9) checkpoints are supported")
+    if family.size_ids and not _depth(unet, "middle_block.1"):
+        raise FormatError("it is SSD-1B or another smaller model made from Stable Diffusion XL, which is not supported")
+    if not family.size_ids and "label_emb.0.0.weight" in unet:
+        raise FormatError("it is an unCLIP checkpoint, which is made for image prompts and is not supported")
 
 
 def unet_levels(unet: Mapping[str, Tensor]) -> list[Level]:

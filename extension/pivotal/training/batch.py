@@ -18,6 +18,7 @@ class Batch:
     latents: Tensor  # (B, 4, h, w) fp32, CPU
     prompts: Sequence[TokenizedPrompt]  # B
     size_ids: Tensor  # (B, 6) px: original height, width, crop top, left, target height, width
+    inpainting: Tensor | None = None  # (B, 5, h, w): mask, latents of the masked image; for UNets that take them
 
 
 class Batches(Protocol):

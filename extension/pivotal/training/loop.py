@@ -8,9 +8,8 @@ from pivotal.events import Emit, Noticed, StepDone
 from pivotal.training.session import Session
 
 
-def train(session: Session, steps: int, emit: Emit, *, after_step: Callable[[], None],
-          should_stop: Callable[[], bool]) -> bool:
-    """Runs `session` up to step `steps`.
+def train(session: Session, emit: Emit, *, after_step: Callable[[], None], should_stop: Callable[[], bool]) -> bool:
+    """Runs `session` up to its last step.
 
     Args:
         after_step: called after each step's event; saves and samples happen there.
@@ -18,17 +17,17 @@ def train(session: Session, steps: int, emit: Emit, *, after_step: Callable[[], 
 
     Returns: whether it was stopped before the end.
     """
+    steps = session.settings.steps
     while session.progress.step < steps:
         if should_stop():
             return True
-        learning = session.learning()
-        if not learning:
+        if session.over():
             emit(Noticed("Every part has reached its stop; the run ends here."))
             return False
-        before = session.progress
+        before, learning = session.progress, session.learning()
         session.step(learning)
         now = session.progress
-        rates = {part.name: part.rate if part in learning else 0.0 for part in session.trainables}
-        emit(StepDone(now.step, steps, now.loss, now.smooth_loss, rates, now.seconds - before.seconds, now.images))
+        emit(StepDone(now.step, steps, now.loss, now.smooth_loss, session.rates(learning), now.seconds - before.seconds,
+                      now.images))
         after_step()
     return False

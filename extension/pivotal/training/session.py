@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -16,9 +17,10 @@ from pivotal.models.diffusion import DiffusionModel
 from pivotal.training.batch import Batch, Batches
 from pivotal.training.objective import add_noise, draw_timesteps, errors, target
 from pivotal.training.optimizer_state import pack_optimizer, unpack_optimizer
+from pivotal.training.optimizers import Stepper
+from pivotal.training.part import Clock, Part
 from pivotal.training.precision import autocast, gradient_scaler
 from pivotal.training.seeds import generator
-from pivotal.training.trainable import Trainable
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,8 @@ class Settings:
     """Plain numbers of the loop."""
 
     seed: int
+    steps: int
     accumulation: int
-    clip_skip: int
     compute: torch.dtype
 
 
@@ -51,45 +53,79 @@ class Progress:
 class Session:
     """A run in being. Everything that decides its future is in `state`, so a resumed run ends as an unbroken one."""
 
-    def __init__(self, model: DiffusionModel, trainables: Sequence[Trainable], batches: Batches,
-                 optimizer: torch.optim.Optimizer, settings: Settings):
+    def __init__(self, model: DiffusionModel, parts: Sequence[Part], batches: Batches, steppers: Sequence[Stepper],
+                 settings: Settings):
         self.model = model
-        self.trainables = tuple(trainables)
+        self.parts = tuple(parts)
         self.batches = batches
-        self.optimizer = optimizer
+        self.steppers = tuple(steppers)
         self.settings = settings
         self.progress = Progress()
         self.scaler = gradient_scaler(model.device, settings.compute)
         self._alphas = model.alphas_cumprod.to(model.device)
 
-    def learning(self) -> tuple[Trainable, ...]:
-        """The trainables that the next step may change."""
+    def clock(self) -> Clock:
+        """How much training is done."""
         now = self.progress
-        epochs = now.images / self.batches.images
-        return tuple(part for part in self.trainables
-                     if part.may_learn(now.step, epochs, now.images, now.seconds / 60))
+        return Clock(now.step, self.settings.steps, now.images / self.batches.images, now.images, now.seconds / 60)
 
-    def step(self, learning: Sequence[Trainable]) -> None:
+    def learning(self) -> tuple[Part, ...]:
+        """The parts that the next step may change."""
+        clock = self.clock()
+        return tuple(part for part in self.parts if part.may_learn(clock))
+
+    def over(self) -> bool:
+        """Whether no step to come will change anything."""
+        clock = self.clock()
+        return all(part.over(clock) for part in self.parts)
+
+    def rates(self, learning: Sequence[Part]) -> dict[str, float]:
+        """With what rate each part learned in the last step; 0 for those that did not."""
+        return {part.name: stepper.rate_of(part) if part in learning else 0.0
+                for stepper in self.steppers for part in stepper.parts}
+
+    def step(self, learning: Sequence[Part]) -> None:
         """One optimizer update of `learning`.
 
         Raises:
             TrainingError: the loss or a gradient is not a finite number; the weights are as before the step.
         """
         started = time.perf_counter()
-        for part in self.trainables:
-            for parameter in part.parameters():
+        for part in self.parts:
+            for parameter in part.trainable.parameters():
                 parameter.requires_grad_(part in learning)
-        self.optimizer.zero_grad(set_to_none=True)
-        position, total = self.progress.images, 0.0
-        for _ in range(self.settings.accumulation):
-            loss = self._loss(self.batches.at(position), position) / self.settings.accumulation
-            self.scaler.scale(loss).backward()
-            total += self._finite(loss.item())
-            position += self.batches.size
-        self._update()
+        for stepper in self.steppers:
+            stepper.optimizer.zero_grad(set_to_none=True)
+            stepper.set_rates(self.clock())
+        position = self.progress.images
+        total = 0.0 if learning else self.progress.loss  # one part may have ended before another begins
+        with self._training(learning):
+            for _ in range(self.settings.accumulation):
+                if learning:
+                    total += self._backward(position) / self.settings.accumulation
+                position += self.batches.size
+        self._update(learning)
         for part in learning:
-            part.after_step()
+            part.trainable.after_step()
         self.progress = self.progress.after(position - self.progress.images, time.perf_counter() - started, total)
+
+    @contextmanager
+    def _training(self, learning: Sequence[Part]) -> Iterator[None]:
+        for part in learning:
+            part.trainable.train()
+        try:
+            yield
+        finally:
+            for part in learning:
+                part.trainable.train(False)
+
+    def _backward(self, position: int) -> float:
+        """Adds the gradients of the batch at `position`; its loss."""
+        for index, part in enumerate(self.parts):
+            part.trainable.prepare(generator(self.settings.seed, f"prepare/{index}", position))
+        loss = self._loss(self.batches.at(position), position)
+        self.scaler.scale(loss / self.settings.accumulation).backward()
+        return self._finite(loss.item())
 
     def _loss(self, batch: Batch, position: int) -> Tensor:
         model, seed = self.model, self.settings.seed
@@ -103,10 +139,11 @@ class Session:
         latents, noise = batch.latents.to(model.device), noise.to(model.device)
         noisy = add_noise(latents, noise, self._alphas, timesteps)
         wanted = target(model.prediction, latents, noise, self._alphas, timesteps)
-        vectors = {name: values for part in self.trainables for name, values in part.vectors().items()}
+        vectors = {name: values for part in self.parts for name, values in part.trainable.vectors().items()}
         with autocast(model.device, self.settings.compute, model.dtype):
-            conditioning = model.encode_prompts(batch.prompts, vectors, self.settings.clip_skip)
-            predicted = model.predict(noisy.to(model.dtype), timesteps, conditioning, batch.size_ids.to(model.device))
+            conditioning = model.encode_prompts(batch.prompts, vectors)
+            predicted = model.predict(noisy.to(model.dtype), timesteps, conditioning, batch.size_ids.to(model.device),
+                                      batch.inpainting)
         return errors(predicted, wanted)
 
     def _finite(self, loss: float) -> float:
@@ -115,31 +152,41 @@ class Session:
                                 "precision bf16 or fp32, helps; what was learned before this step is kept.")
         return loss
 
-    def _update(self) -> None:
-        self.scaler.unscale_(self.optimizer)
-        gradients = [parameter.grad for part in self.trainables for parameter in part.parameters()
+    def _update(self, learning: Sequence[Part]) -> None:
+        # A part that rests has no gradient, and its optimizer's clocks and decay rest with it.
+        steppers = [stepper for stepper in self.steppers if any(part in learning for part in stepper.parts)]
+        for stepper in steppers:
+            self.scaler.unscale_(stepper.optimizer)
+        gradients = [parameter.grad for part in learning for parameter in part.trainable.parameters()
                      if parameter.grad is not None]
         # With a scaler an overflow is ordinary: it skips the step and lowers its scale.
         if not self.scaler.is_enabled() and not all(bool(torch.isfinite(gradient).all()) for gradient in gradients):
             raise TrainingError(f"A gradient became infinite at step {self.progress.step + 1}. A lower learning rate, or "
                                 "precision bf16 or fp32, helps; what was learned before this step is kept.")
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
+        for stepper in steppers:
+            self.scaler.step(stepper.optimizer)
+        if steppers:
+            self.scaler.update()
 
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Facts (JSON) and tensors from which `restore` makes this very session."""
-        facts = {"progress": asdict(self.progress), "scaler": self.scaler.state_dict()}
-        tensors = {f"trained.{index}.{key}": value for index, part in enumerate(self.trainables)
-                   for key, value in part.state_dict().items()}
-        optimizer_facts, optimizer_tensors = pack_optimizer(self.optimizer)
-        return facts | {"optimizer": optimizer_facts}, tensors | optimizer_tensors
+        tensors = {f"trained.{index}.{key}": value for index, part in enumerate(self.parts)
+                   for key, value in part.trainable.state_dict().items()}
+        optimizers = []
+        for index, stepper in enumerate(self.steppers):
+            facts, more = pack_optimizer(stepper.optimizer, f"optimizer.{index}.")
+            optimizers.append(facts)
+            tensors |= more
+        return {"progress": asdict(self.progress), "scaler": self.scaler.state_dict(), "optimizers": optimizers}, tensors
 
     def restore(self, facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         """Takes up a run where `state` was called."""
         self.progress = replace(self.progress, **facts["progress"])
-        for index, part in enumerate(self.trainables):
+        for index, part in enumerate(self.parts):
             prefix = f"trained.{index}."
-            part.load_state_dict({key[len(prefix):]: value for key, value in tensors.items() if key.startswith(prefix)})
-        unpack_optimizer(self.optimizer, facts["optimizer"], tensors)
+            part.trainable.load_state_dict({key[len(prefix):]: value for key, value in tensors.items()
+                                            if key.startswith(prefix)})
+        for index, (stepper, packed) in enumerate(zip(self.steppers, facts["optimizers"], strict=True)):
+            unpack_optimizer(stepper.optimizer, packed, tensors, f"optimizer.{index}.")
         if self.scaler.is_enabled():
             self.scaler.load_state_dict(dict(facts["scaler"]))

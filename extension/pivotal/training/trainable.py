@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
+import torch
 from torch import Tensor, nn
 
 
 class Trainable(Protocol):
-    """Parameters with a learning rate, and when they may learn. "Both" is a list of two."""
-
-    rate: float  # learning rate
+    """Parameters, and what they give to the model. When and how fast they learn is a `training.part.Part`'s."""
 
     @property
     def name(self) -> str:
@@ -19,6 +18,9 @@ class Trainable(Protocol):
 
     def parameters(self) -> Iterator[nn.Parameter]:
         """fp32, whatever the model's dtype."""
+
+    def groups(self) -> Sequence[tuple[float, Sequence[nn.Parameter]]]:
+        """All parameters, each once, after how many times the trainable's rate they learn with."""
 
     def state_dict(self) -> Mapping[str, Tensor]:
         """What has been learned."""
@@ -29,8 +31,11 @@ class Trainable(Protocol):
     def vectors(self) -> Mapping[str, Sequence[Tensor]]:
         """Placeholder -> vectors per text encoder that it gives to captions; none for a network."""
 
-    def may_learn(self, steps: int, epochs: float, images: int, minutes: float) -> bool:
-        """Whether the next step may change it, after so much training."""
+    def train(self, mode: bool = True) -> object:
+        """Switches on, or off, what happens only while learning: dropouts, random ranks."""
+
+    def prepare(self, generator: torch.Generator) -> None:
+        """Draws from `generator` what is chosen anew for each batch."""
 
     def after_step(self) -> None:
         """Called after each optimizer step that may have changed it."""

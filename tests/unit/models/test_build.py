@@ -8,7 +8,8 @@ import torch
 import plain_ldm
 import tiny
 from pivotal.errors import FormatError
-from pivotal.models.build import build_model, ddpm_schedule
+from pivotal.models.build import build_model
+from pivotal.models.diffusion import Conditioning
 from pivotal.models.families import FAMILIES as TABLE
 from pivotal.models.families import SD1
 from pivotal.models.ldm_layout import detect_family, known_facts
@@ -53,17 +54,47 @@ def test_a_model_is_frozen_whole_and_in_evaluation_mode(built):
 
 def test_the_unet_equals_the_original_code(built):
     name, tensors, model = built
-    generator = torch.Generator().manual_seed(1)
-    noisy, context = torch.randn(2, 4, 8, 8, generator=generator), torch.randn(2, 77, sum(model.widths), generator=generator)
-    timesteps = torch.tensor([3, 907])
-    added, condition = None, None
+    noisy = torch.randn(2, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    assert not model.is_inpainting
+    _compare(name, model, tensors, noisy, noisy)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_an_inpainting_unet_equals_the_original_code_and_shares_its_memory(name):
+    """ldm's order: noisy latents, mask, latents of the masked image (DiffusionWrapper, "hybrid")."""
+    tensors = tiny.tiny_tensors(name, inputs=9)
+    model = build_model(tensors, tokenizer=None)
+    inputs = torch.randn(2, 9, 8, 8, generator=torch.Generator().manual_seed(1))
+    assert model.is_inpainting
+    assert model.unet.conv_in.weight.data_ptr() == tensors["model.diffusion_model.input_blocks.0.0.weight"].data_ptr()
+    _compare(name, model, tensors, inputs[:, :4], inputs, inpainting=inputs[:, 4:])
+
+
+def _compare(name, model, tensors, noisy, inputs, **more):
+    generator = torch.Generator().manual_seed(2)
+    context, timesteps = torch.randn(2, 77, sum(model.widths), generator=generator), torch.tensor([3, 907])
+    pooled, sizes, added = None, None, None
     if name == "sdxl":
         pooled, sizes = torch.randn(2, 48, generator=generator), torch.tensor([[64.0, 96, 8, 0, 64, 64]] * 2)
-        condition = {"text_embeds": pooled, "time_ids": sizes}
         added = torch.cat([pooled, plain_ldm.sinusoids(sizes.flatten(), 256).reshape(2, -1)], dim=1)
-    plain = plain_ldm.unet(plain_ldm.under(tensors, "model.diffusion_model."), noisy, timesteps, context, HEADS[name], added)
-    found = model.unet(noisy, timesteps, encoder_hidden_states=context, added_cond_kwargs=condition).sample
+    plain = plain_ldm.unet(plain_ldm.under(tensors, "model.diffusion_model."), inputs, timesteps, context, HEADS[name], added)
+    found = model.predict(noisy, timesteps, Conditioning(context, pooled), sizes, **more)
     torch.testing.assert_close(found, plain, rtol=1e-4, atol=1e-4)
+
+
+def test_the_masked_input_is_the_mask_and_the_image_without_what_is_masked():
+    tensors = tiny.tiny_tensors("sd1", inputs=9)
+    model = build_model(tensors, tokenizer=None)
+    pixels = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(3)) * 2 - 1
+    mask = torch.zeros(1, 1, 64, 64)
+    mask[..., 16:40, 8:64] = 1
+    found = model.encode_masked(pixels, mask)
+    grey = pixels.clone()
+    grey[..., 16:40, 8:64] = 0
+    expected = plain_ldm.encode_mean(plain_ldm.under(tensors, "first_stage_model."), grey) * 0.18215
+    torch.testing.assert_close(found[:, 1:], expected, rtol=1e-4, atol=1e-4)
+    assert found[0, 0].sum() == 3 * 7
+    assert found[0, 0, 2:5, 1:].min() == 1
 
 
 def test_the_vae_equals_the_original_code():
@@ -130,11 +161,20 @@ def test_tensors_of_no_part_are_left_alone():
     assert build_model(tensors, tokenizer=None).family.name == "sd1"
 
 
-def test_an_inpainting_checkpoint_is_refused_in_words():
-    tensors = tiny.tiny_tensors("sd1")
-    tensors["model.diffusion_model.input_blocks.0.0.weight"] = torch.zeros(32, 9, 3, 3)
-    with pytest.raises(FormatError, match="inpainting"):
-        build_model(tensors, tokenizer=None)
+@pytest.mark.parametrize(("inputs", "said"), [(5, "takes 5 channels, as depth models do"),
+                                              (8, "takes 8 channels, as models that edit"), (6, "takes 6 channels; only")])
+def test_unets_with_other_inputs_are_refused_in_words(inputs, said):
+    with pytest.raises(FormatError, match=said):
+        build_model(tiny.tiny_tensors("sd1", inputs=inputs), tokenizer=None)
+
+
+def test_relatives_that_bear_the_familys_names_are_refused_in_words():
+    small = {name: tensor for name, tensor in tiny.tiny_tensors("sdxl").items() if ".middle_block.1." not in name}
+    with pytest.raises(FormatError, match="SSD-1B"):
+        build_model(small, tokenizer=None)
+    unclip = tiny.tiny_tensors("sd2") | {"model.diffusion_model.label_emb.0.0.weight": torch.zeros(8, 8)}
+    with pytest.raises(FormatError, match="unCLIP"):
+        build_model(unclip, tokenizer=None)
 
 
 @pytest.mark.parametrize(("names", "word"), [
@@ -181,9 +221,10 @@ def test_resolution_and_heads_are_read_where_they_are_written():
     assert model.unet.config.attention_head_dim == 4
 
 
-def test_the_schedule_has_the_published_ends():
-    """diffusers' scaled_linear and ldm's make_beta_schedule('linear') both give these."""
-    schedule = ddpm_schedule()
-    assert schedule.shape == (1000,)
-    assert schedule[0].item() == pytest.approx(1 - 0.00085, abs=1e-7)
-    assert schedule[-1].item() == pytest.approx(0.004660099, rel=1e-5)
+def test_a_remark_in_the_file_makes_the_schedule_end_in_noise():
+    tensors = tiny.tiny_tensors("sd1") | {"ztsnr": torch.zeros(0), "v_pred": torch.zeros(0)}
+    model = build_model(tensors, tokenizer=None)
+    assert model.prediction == "v"
+    assert model.alphas_cumprod[-1] < 1e-7
+    host = torch.linspace(0.999, 0.0047, 1000)
+    assert torch.equal(build_model(tensors, tokenizer=None, alphas_cumprod=host).alphas_cumprod, host)

@@ -10,6 +10,7 @@ import tiny
 from pivotal.models.diffusion import Conditioning
 from pivotal.models.generate import GenerateSettings, chunk_weights, conditioning_for, decode, generate
 from pivotal.models.samplers import SAMPLERS, make_scheduler
+from pivotal.models.schedule import overridden
 from pivotal.prompts.chunks import Chunk
 
 SMALL = {"width": 32, "height": 40, "steps": 3, "cfg_scale": 3.0}
@@ -69,6 +70,32 @@ def test_steps_are_told_and_a_stop_gives_no_image(sd1):
     assert generate(sd1, conditioning, conditioning, settings, lambda done, of: stopped.append(done),
                     should_stop=lambda: True) == []
     assert stopped == [1]
+
+
+@pytest.mark.parametrize("family", sorted(tiny.SHAPES))
+def test_an_inpainting_model_draws_as_if_everything_were_masked(family):
+    """DDIM in one step, by hand, with the mask of ones and the latents of a grey image."""
+    model = tiny.tiny_model(family, inputs=9)
+    conditioning = conditioning_for(model, "a red circle")
+    settings = GenerateSettings(32, 32, steps=1, sampler="DDIM", cfg_scale=1.0, seed=3)
+    noisy = torch.randn(1, 4, 4, 4, generator=torch.Generator().manual_seed(3))
+    told = model.encode_masked(torch.zeros(1, 3, 32, 32), torch.ones(1, 1, 32, 32))
+    assert told[:, 0].min() == 1
+    with torch.no_grad():
+        sizes = torch.tensor([[32.0, 32, 0, 0, 32, 32]])
+        noise = model.predict(noisy, torch.tensor([1]), conditioning, sizes, told)
+        alpha, first = model.alphas_cumprod[1], model.alphas_cumprod[0]
+        clean = (noisy - (1 - alpha).sqrt() * noise) / alpha.sqrt()
+        expected = decode(model, first.sqrt() * clean + (1 - first).sqrt() * noise)
+    difference = pixels(generate(model, conditioning, conditioning, settings)).astype(int) - pixels(expected)
+    assert np.abs(difference).max() <= 1
+    assert not model.unet._forward_pre_hooks
+
+
+@pytest.mark.parametrize("sampler", sorted(SAMPLERS))
+def test_a_schedule_that_ends_in_noise_can_be_sampled(sampler):
+    model = overridden(tiny.tiny_model("sd1"), prediction="v", zero_terminal_snr=True)
+    assert draw(model, sampler=sampler).std() > 1
 
 
 def test_guidance_follows_the_formula(sd1):

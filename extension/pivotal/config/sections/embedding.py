@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pivotal.config.options import option
+from pivotal.config.sections.pace import OwnSchedule, StopUnit
 
 
 @dataclass(frozen=True)
@@ -25,13 +26,14 @@ class Embedding:
         "pad", "Fills missing vectors if the text is too short: with *, the text again, each token stretched, or noise.",
         label="If too short")
     base_embedding: str = option(
-        "", "Continues from this embedding file (.safetensors or .pt) instead of the initial text.", widget="folder")
+        "", "Continues from this embedding file, or from a LoRA that bundles it, instead of the initial text.", widget="folder")
     train: bool = option(True, "Trains it. Off: a finished embedding that captions may use, left as it is.")
     learning_rate: float | None = option(
         None, "Its own learning rate. Empty takes the optimizer's.", above=0, le=10, label="Learning rate")
     stop_after: float | None = option(
         None, "Freezes this embedding after so much training. Empty trains to the end.", above=0)
-    stop_unit: Literal["never", "steps", "epochs", "images", "minutes"] = option(
+    stop_unit: StopUnit = option(
         "never", "Unit of Stop after: a step is one optimizer update; never trains to the end.")
+    schedule: OwnSchedule = option("as the run", "Learning-rate schedule of this embedding.")
     preserve_norm: bool = option(
         False, "Rescales each vector after each step to the median length of its text encoder's own vectors.")

@@ -17,6 +17,12 @@ class Save:
     state_every_steps: int = option(
         100, "Writes what resuming needs every so many steps, so that a crash loses little; 0 only at a stop.", ge=0,
         unit="steps", label="Save the state every")
+    precision: Literal["fp16", "bf16", "fp32"] = option(
+        "fp16", "Number format of a network's file; embeddings are always written as fp32.")
+    bundle: bool = option(
+        True, "Puts the embeddings into the network's file, so that its tag brings the words. Off: a folder beside it.",
+        label="Bundle embeddings")
+    cards: bool = option(True, "Writes what the host's LoRA cards show: the words, the weight and a picture.")
     existing: Literal["keep_copy", "replace", "refuse"] = option(
         "keep_copy", "Says what happens to an older file of the same name: it is kept in the run's folder, or not.",
         label="If the file exists")

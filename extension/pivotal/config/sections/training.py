@@ -31,8 +31,9 @@ class Batch:
 class Optimizer:
     """What turns gradients into updates."""
 
-    kind: Literal["adamw"] = option(
-        "adamw", "Names the method of the updates.", source="arXiv:1711.05101", ss="ss_optimizer")
+    kind: Literal["adamw", "prodigy", "dadapt adam"] = option(
+        "adamw", "Names the method of the updates. Prodigy and D-Adaptation find the rate themselves: give them rates of 1.",
+        source="arXiv:1711.05101, arXiv:2306.06101, arXiv:2301.07733", ss="ss_optimizer")
     learning_rate: float = option(
         5e-3, "Size of an update. For embeddings 0.001 to 0.02 is usual; 0 changes nothing (a control run).",
         ge=0, le=10, ss="ss_learning_rate", first_page=True)
@@ -40,8 +41,13 @@ class Optimizer:
     beta_2: float = option(0.999, "Memory of the mean squared gradient.", ge=0, le=0.999999)
     epsilon: float = option(1e-8, "Added to the denominator of an update, so that it is never zero.", above=0, le=1)
     weight_decay: float = option(
-        0.0, "Pulls the weights to zero by this fraction of the learning rate at each step; 0 is right for embeddings.",
-        ge=0, le=1)
+        0.01, "Pulls the network's weights to zero by this fraction of the learning rate at each step.", ge=0, le=1)
+    decay_embeddings: bool = option(False, "Lets weight decay pull at embeddings, too; usually it should not.")
+    growth_limit: float | None = option(
+        None, "Most by which Prodigy and D-Adaptation may raise their rate in a step; 2 is careful. Empty: no limit.",
+        above=1, le=1000, shown_when=("optimizer.kind", ("prodigy", "dadapt adam")))
+    first_estimate: float = option(1e-6, "Rate with which Prodigy and D-Adaptation begin.", above=0, le=1,
+                                   shown_when=("optimizer.kind", ("prodigy", "dadapt adam")))
 
 
 @dataclass(frozen=True)
@@ -63,6 +69,9 @@ class Objective:
     prediction: Literal["auto", "epsilon", "v"] = option(
         "auto", "What the model predicts: the noise, or the velocity. Auto asks the checkpoint.",
         source="arXiv:2202.00512")
-    clip_skip: int = option(
-        1, "Takes the text encoder's output so many layers from its end; as in your prompts. SDXL ignores it.",
+    zero_terminal_snr: Literal["auto", "on", "off"] = option(
+        "auto", "Lets the last timestep be pure noise, so that very dark and bright images can be learned; needs v.",
+        label="Zero terminal SNR", ss="ss_zero_terminal_snr", source="arXiv:2305.08891")
+    clip_skip: int | None = option(
+        None, "Takes the text encoder's output so many layers from its end. Empty: as the host does in prompts.",
         ge=1, le=12, ss="ss_clip_skip")

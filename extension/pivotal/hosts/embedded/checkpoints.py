@@ -15,6 +15,7 @@ from torch import Tensor
 
 from pivotal.errors import FormatError, HostError
 from pivotal.hosts.embedded import diffusers_folder
+from pivotal.hosts.embedded.diffusers_folder import Described
 from pivotal.models.build import build_model
 from pivotal.models.diffusion import DiffusionModel
 from pivotal.models.families import Family
@@ -32,15 +33,6 @@ class CheckpointFile:
 
     name: str  # path in the folder, without extension
     path: Path  # a .safetensors file or a diffusers folder
-
-
-@dataclass(frozen=True)
-class Described:
-    """What is known of a checkpoint without loading it."""
-
-    family: Family
-    widths: tuple[int, ...]  # of a vector in each text encoder
-    resolution: int  # px
 
 
 def list_checkpoints(folder: Path, toy: Path, given: Path | None) -> dict[str, CheckpointFile]:
@@ -73,7 +65,7 @@ def describe(file: CheckpointFile) -> Described:
         HostError: it is not there.
     """
     if file.path.is_dir():
-        return Described(*diffusers_folder.describe(file.path))
+        return diffusers_folder.describe(file.path)
     with _opened(file.path) as opened:
         names = list(opened.keys())
         family = detect_family(names)
@@ -84,7 +76,8 @@ def describe(file: CheckpointFile) -> Described:
             if table is None:
                 raise FormatError("its text encoder has no token table; the file is incomplete")
             widths.append(opened.get_slice(table).get_shape()[1])
-    return Described(family, tuple(widths), facts.resolution or family.resolution)
+        blocks = len({name.split(".")[3] for name in names if name.startswith(f"{UNET}input_blocks.")})
+    return Described(family, tuple(widths), facts.resolution or family.resolution, blocks)
 
 
 def load(file: CheckpointFile, tokenizer: Any, device: torch.device) -> DiffusionModel:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,28 @@ from torch import nn
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
 from pivotal.errors import FormatError
-from pivotal.models.build import ddpm_schedule
 from pivotal.models.diffusion import DiffusionModel, TextEncoder
 from pivotal.models.families import SD1, SD2, SDXL, Encoder, Family
+from pivotal.models.ldm_layout_unet import INPUTS
+from pivotal.models.schedule import ddpm_schedule, to_zero_terminal_snr
 
-PIPELINES = {"StableDiffusionPipeline": None, "StableDiffusionXLPipeline": SDXL}
+PIPELINES = {"StableDiffusionPipeline": None, "StableDiffusionInpaintPipeline": None,
+             "StableDiffusionXLPipeline": SDXL, "StableDiffusionXLInpaintPipeline": SDXL}
 TEXT_FOLDERS = ("text_encoder", "text_encoder_2")
 
 
-def describe(folder: Path) -> tuple[Family, tuple[int, ...], int]:
-    """Family, widths of the text encoders, and side in px.
+@dataclass(frozen=True)
+class Described:
+    """What is known of a checkpoint without loading it."""
+
+    family: Family
+    widths: tuple[int, ...]  # of a vector in each text encoder
+    resolution: int  # px
+    blocks: int  # input blocks of the UNet, as the original code counts them; 0: unknown
+
+
+def describe(folder: Path) -> Described:
+    """What lies in a folder.
 
     Raises:
         FormatError: a part is missing or of another kind.
@@ -34,13 +46,19 @@ def describe(folder: Path) -> tuple[Family, tuple[int, ...], int]:
     first = _config(folder, "text_encoder/config.json")
     family = PIPELINES[kind] or (SD2 if first.get("hidden_act") == "gelu" else SD1)
     widths = tuple(_config(folder, f"{name}/config.json").get("hidden_size") for name in TEXT_FOLDERS[: len(family.encoders)])
-    side = _config(folder, "unet/config.json").get("sample_size")
-    return family, widths, side * 8 if isinstance(side, int) else family.resolution
+    unet = _config(folder, "unet/config.json")
+    side, levels, layers = unet.get("sample_size"), unet.get("block_out_channels", ()), unet.get("layers_per_block", 2)
+    if unet.get("in_channels", 4) not in INPUTS:
+        raise FormatError(f"{folder.name}: its UNet takes {unet['in_channels']} channels; only text-to-image (4) and "
+                          "inpainting (9) checkpoints are supported.")
+    return Described(family, widths, side * 8 if isinstance(side, int) else family.resolution,
+                     len(levels) * (layers + 1) if isinstance(layers, int) else 0)
 
 
 def load(folder: Path, tokenizer: Any, device: torch.device) -> DiffusionModel:
     """The model on `device`: fp32 on a CPU; else the VAE in fp32 and the rest in fp16."""
-    family, _, resolution = describe(folder)
+    described = describe(folder)
+    family = described.family
     schedule = _config(folder, "scheduler/scheduler_config.json")
     half = torch.float32 if device.type == "cpu" else torch.float16
     try:
@@ -52,8 +70,11 @@ def load(folder: Path, tokenizer: Any, device: torch.device) -> DiffusionModel:
         ]
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise FormatError(f"{folder.name} cannot be loaded: {str(error).splitlines()[0]}") from error
-    return DiffusionModel(family, unet, vae, tuple(encoders), tokenizer, ddpm_schedule(),
-                          "v" if schedule.get("prediction_type") == "v_prediction" else "epsilon", resolution)
+    alphas = ddpm_schedule()
+    if schedule.get("rescale_betas_zero_snr"):
+        alphas = to_zero_terminal_snr(alphas)
+    return DiffusionModel(family, unet, vae, tuple(encoders), tokenizer, alphas,
+                          "v" if schedule.get("prediction_type") == "v_prediction" else "epsilon", described.resolution)
 
 
 def _text_class(family: Family, index: int) -> type:

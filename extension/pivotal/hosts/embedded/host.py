@@ -16,6 +16,7 @@ from pivotal.errors import FormatError, HostError
 from pivotal.hosts.embedded.checkpoints import CheckpointFile, Described, describe, list_checkpoints, load
 from pivotal.hosts.embedded.fifo import FifoLock
 from pivotal.hosts.embedded.library import EmbeddingFolder, Stamp, stamp_of
+from pivotal.hosts.embedded.lora import LoraFolder
 from pivotal.hosts.embedded.txt2img import Drawn, Txt2Img, checked, draw
 from pivotal.hosts.protocol import Checkpoint, Folders, PromptContext
 from pivotal.models.diffusion import DiffusionModel
@@ -50,6 +51,7 @@ class EmbeddedHost:
     """
 
     name = "embedded"
+    reads_bundles = True
 
     def __init__(self, data_dir: Path, checkpoint: Path | None = None, device: torch.device | str | None = None,
                  toy: Path = ASSETS / "toy.safetensors"):
@@ -67,7 +69,7 @@ class EmbeddedHost:
         self._interrupted = threading.Event()
         self._loaded: _Loaded | None = None
         self._described: dict[Path, tuple[Stamp, Described | HostError | FormatError]] = {}
-        self._embeddings = EmbeddingFolder(self._folders.embeddings)
+        self._embeddings, self._loras = EmbeddingFolder(self._folders.embeddings), LoraFolder(self._folders.loras)
         self._tokenizer: Any = None
         self._tokenizer_guard = threading.Lock()
         self._chosen = ""
@@ -88,7 +90,10 @@ class EmbeddedHost:
         """The one that is chosen; it is loaded when it is first needed. None when there is none that can be."""
         file = self._files().get(self.selected)
         try:
-            return Checkpoint(file.name, file.path, self.described(file.name).family.name) if file else None
+            if file is None:
+                return None
+            described = self.described(file.name)
+            return Checkpoint(file.name, file.path, described.family.name, described.blocks)
         except (HostError, FormatError) as error:
             log.warning("The chosen checkpoint cannot be used: %s", error)
             return None
@@ -112,6 +117,7 @@ class EmbeddedHost:
         if not self._lock.is_mine:
             raise RuntimeError("borrow() is for work that run() does")
         model = self._load(checkpoint or self.selected).model
+        self._loras.forget()  # the borrower needs the memory
         with lend([model.unet, model.vae, *(encoder.module for encoder in model.text_encoders)]):
             yield model
 
@@ -132,6 +138,7 @@ class EmbeddedHost:
     def refresh(self, artifact: Path) -> None:
         """Files are looked at anew at each prompt; this is for file systems whose times are too coarse to tell."""
         self._embeddings.forget(artifact)
+        self._loras.forget()
 
     def stop_requested(self) -> bool:
         return self._interrupted.is_set()
@@ -209,7 +216,7 @@ class EmbeddedHost:
     def _draw(self, request: Txt2Img, on_step: Callable[[int, int], None] | None) -> Drawn:
         loaded = self._load(self.selected)
         embeddings = self._embeddings.scan(loaded.model.widths)
-        return draw(loaded.model, loaded.file.name, request, embeddings, self._folders.loras, on_step,
+        return draw(loaded.model, loaded.file.name, request, embeddings, self._loras, on_step,
                     self.stop_requested)
 
     def _file(self, name: str) -> CheckpointFile:
@@ -226,6 +233,7 @@ class EmbeddedHost:
         stamp = stamp_of(file.path)
         if self._loaded is None or self._loaded.file != file or self._loaded.stamp != stamp:
             self._loaded = None  # before the next one is read: two may not fit
+            self._loras.forget()
             log.info("Loading %s", file.path)
             self._loaded = _Loaded(file, stamp, load(file, self.tokenizer(), self.device))
         return self._loaded

@@ -1,43 +1,47 @@
-"""LoRA files in a prompt: their low-rank path is added to the layers' outputs, and no weight is touched."""
+"""LoRA files in a prompt: found by their tags, read anew each time, and applied without touching a weight."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
-from pivotal.errors import FormatError
-from pivotal.hosts.embedded.library import files_under
-from pivotal.hosts.embedded.lora_names import lora_targets
+from pivotal.formats.network_file import read_network
+from pivotal.hosts.embedded.library import Stamp, files_under, stamp_of
+from pivotal.hosts.embedded.lora_layers import (
+    Change,
+    Difference,
+    Hook,
+    difference,
+    difference_hook,
+    fits,
+    is_low_rank,
+    low_rank_hook,
+)
 from pivotal.models.diffusion import DiffusionModel
+from pivotal.models.layers import UNET, Layer, by_key
 
-BUNDLE = "bundle_emb."
-PARTS = ("lora_down.weight", "lora_up.weight", "alpha")
+SUFFIXES = (".safetensors", ".pt")
 SHOWN = 3
 
 
 @dataclass(frozen=True)
 class LoraFile:
-    """A LoRA as it lies in a file, and the embeddings bundled with it."""
+    """A LoRA, or a relative of it, as it lies in a file, and the embeddings bundled with it."""
 
     name: str
     layers: Mapping[str, Mapping[str, Tensor]]  # kohya's name of a layer -> its parts
     embeddings: Mapping[str, tuple[Tensor, ...]]
     notices: tuple[str, ...]
+    stamp: Stamp = (0, 0, 0)  # of the file when it was read
 
 
-def find_lora(folder: Path, name: str) -> Path | None:
-    """The file with that name, else the one that calls itself so (`ss_output_name`)."""
-    files = files_under(folder, (".safetensors",))
-    for path in files:
-        if path.stem == name:
-            return path
-    return next((path for path in files if _alias(path) == name), None)
+Wish = tuple[LoraFile, float, float]
+"""A LoRA with its weight in the text encoders and in the UNet."""
 
 
 def _alias(path: Path) -> str | None:
@@ -55,104 +59,97 @@ def read_lora(path: Path, widths: tuple[int, ...]) -> LoraFile:
         widths: of the model's text encoders; bundled embeddings of another width are left out with a notice.
 
     Raises:
-        FormatError: it is damaged, or not of a kind that can be applied.
+        FormatError: it is damaged, or no network.
     """
-    try:
-        with safe_open(str(path), framework="pt") as opened:
-            tensors = {name: opened.get_tensor(name) for name in opened.keys()}
-    except (SafetensorError, OSError) as error:
-        raise FormatError(f"{path.name} is not a whole safetensors file: {error}") from error
-    layers: dict[str, dict[str, Tensor]] = {}
-    bundled: dict[str, dict[str, Tensor]] = {}
-    others = []
-    for key, tensor in tensors.items():
-        if key.startswith(BUNDLE):
-            name, _, part = key.removeprefix(BUNDLE).partition(".")
-            bundled.setdefault(name, {})[part] = tensor
-            continue
-        layer, _, part = key.partition(".")
-        if part in PARTS and layer.startswith("lora_"):
-            layers.setdefault(layer, {})[part] = tensor
-        else:
-            others.append(key)
-    if others:
-        raise FormatError(f"{path.name} is no plain LoRA (it has {', '.join(others[:SHOWN])}); this page applies those of "
-                          "kohya's form with lora_down and lora_up only.")
-    embeddings, notices = _bundled(path, bundled, widths)
-    return LoraFile(path.stem, layers, embeddings, notices)
+    stamp = stamp_of(path)  # before it is read: what replaces it meanwhile has another
+    file = read_network(path)
+    notices = []
+    if file.others:
+        notices.append(f"{path.name} has tensors of no kind that is known here ({', '.join(file.others[:SHOWN])}); they "
+                       "are left out.")
+    fitting = {word: vectors for word, vectors in file.embeddings.items()
+               if tuple(tensor.shape[1] for tensor in vectors) == widths}
+    notices += [f"{path.name}: its embedding {word} does not fit this checkpoint."
+                for word in file.embeddings if word not in fitting]
+    return LoraFile(path.stem, file.layers, fitting, tuple(notices), stamp)
 
 
-def _bundled(path: Path, bundled: Mapping[str, Mapping[str, Tensor]],
-             widths: tuple[int, ...]) -> tuple[dict[str, tuple[Tensor, ...]], tuple[str, ...]]:
-    """`bundle_emb.NAME.emb_params`, `.string_to_param.*`, or `.clip_l` with `.clip_g`."""
-    found, notices = {}, []
-    for name, parts in bundled.items():
-        if len(widths) == 2:
-            tensors = tuple(parts[part] for part in ("clip_l", "clip_g") if part in parts)
-        else:
-            tensors = tuple(tensor for part, tensor in parts.items() if not part.startswith("string_to_token"))
-        vectors = tuple(tensor.float().reshape(-1, tensor.shape[-1]) for tensor in tensors if tensor.dim() in (1, 2))
-        if tuple(tensor.shape[1] for tensor in vectors) == widths and len({len(tensor) for tensor in vectors}) == 1:
-            found[name] = vectors
-        else:
-            notices.append(f"{path.name}: its embedding {name} does not fit this checkpoint.")
-    return found, tuple(notices)
+class LoraFolder:
+    """A folder of LoRAs, with subfolders, and what the last prompt's LoRAs made of the weights.
+
+    Nothing of a file is remembered but those differences, and they only while the file stays as it is.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self.forget()
+
+    def find(self, name: str) -> Path | None:
+        """The file with that name, else the one that calls itself so (`ss_output_name`)."""
+        files = files_under(self.folder, SUFFIXES)
+        for path in files:
+            if path.stem == name:
+                return path
+        return next((path for path in files if _alias(path) == name), None)
+
+    def made(self, model: DiffusionModel, wishes: Sequence[Wish]) -> dict[str, Difference]:
+        """For `applied`: by layer's key; empty unless the same unchanged files were asked for last, with these weights."""
+        asked = tuple((file.name, file.stamp, te, unet) for file, te, unet in wishes)
+        if self._model is not model or self._asked != asked:
+            self._model, self._asked, self._made = model, asked, {}
+        return self._made
+
+    def forget(self) -> None:
+        """Gives the memory of the differences back."""
+        self._model: DiffusionModel | None = None
+        self._asked: tuple[object, ...] = ()
+        self._made: dict[str, Difference] = {}
 
 
 @contextmanager
-def applied(model: DiffusionModel, loras: Sequence[tuple[LoraFile, float, float]]) -> Iterator[list[str]]:
-    """While it lasts, `model` answers as with the LoRAs merged; yields what could not be applied, in words.
+def applied(model: DiffusionModel, wishes: Sequence[Wish], made: dict[str, Difference] | None = None) -> Iterator[list[str]]:
+    """While it lasts, `model` answers as with the LoRAs merged one after the other; yields what does not fit, in words.
 
     Args:
-        loras: each with its weight in the text encoders and in the UNet.
+        made: differences by layer's key that need not be made again; new ones are added to it.
     """
-    targets = lora_targets(model)
-    notices: list[str] = []
+    made = {} if made is None else made
+    misfits: dict[str, list[str]] = {file.name: [] for file, _, _ in wishes}
     with ExitStack() as hooks:
-        for lora, te, unet in loras:
-            unknown = []
-            for layer, parts in lora.layers.items():
-                weight = te if layer.startswith("lora_te") else unet
-                module = targets.get(layer)
-                if module is None or not fits(module, parts):
-                    unknown.append(layer)
-                elif weight:
-                    hooks.callback(module.register_forward_hook(_adding(module, parts, weight)).remove)
-            if unknown:
-                notices.append(f"{lora.name}: {len(unknown)} of {len(lora.layers)} layers do not fit this checkpoint "
-                               f"({', '.join(unknown[:SHOWN])}).")
-        yield notices
+        for layer, changes in _by_layer(model, wishes, misfits):
+            for hook in _hooks(layer, changes, made, misfits):
+                hooks.callback(layer.module.register_forward_hook(hook).remove)
+        yield [f"{file.name}: {len(misfits[file.name])} of {len(file.layers)} layers do not fit this checkpoint "
+               f"({', '.join(misfits[file.name][:SHOWN])})." for file, _, _ in wishes if misfits[file.name]]
 
 
-def fits(module: nn.Module, parts: Mapping[str, Tensor]) -> bool:
-    """Whether up and down lead from the layer's inputs to its outputs."""
-    if PARTS[0] not in parts or PARTS[1] not in parts:
-        return False
-    down, up, weight = parts[PARTS[0]], parts[PARTS[1]], module.weight
-    same_ends = down.shape[1] == weight.shape[1] and up.shape[0] == weight.shape[0] and down.shape[0] == up.shape[1]
-    if isinstance(module, nn.Conv2d):
-        return same_ends and (down.dim() == 2 and weight.shape[2:] == (1, 1) or down.shape[2:] == weight.shape[2:])
-    return same_ends and down[0, 0].numel() == 1
+def _by_layer(model: DiffusionModel, wishes: Sequence[Wish],
+              misfits: Mapping[str, list[str]]) -> list[tuple[Layer, list[Change]]]:
+    """The layers that are changed, each with its changes in the prompt's order."""
+    layers = by_key(model)
+    found: dict[str, tuple[Layer, list[Change]]] = {}
+    for file, te, unet in wishes:
+        for key, parts in file.layers.items():
+            layer = layers.get(key)
+            if layer is None:
+                misfits[file.name].append(key)
+                continue
+            multiplier = unet if layer.part == UNET else te
+            found.setdefault(layer.key, (layer, []))[1].append(Change(file.name, key, parts, multiplier))
+    return list(found.values())
 
 
-def _adding(module: nn.Module, parts: Mapping[str, Tensor], weight: float) -> Callable[..., Tensor]:
-    """A forward hook: output + weight x alpha / rank x up(down(input)) (Hu et al. 2021, arXiv:2106.09685, 4.1)."""
-    down, up = parts[PARTS[0]], parts[PARTS[1]]
-    rank = down.shape[0]
-    scale = weight * (float(parts[PARTS[2]]) / rank if PARTS[2] in parts else 1.0)
-    place = {"device": module.weight.device, "dtype": module.weight.dtype}
-    if isinstance(module, nn.Conv2d):
-        first = down.reshape(rank, down.shape[1], *module.kernel_size).to(**place)
-        second = up.reshape(up.shape[0], rank, 1, 1).to(**place)
-
-        def add_convolved(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-            inner = functional.conv2d(inputs[0], first, None, layer.stride, layer.padding, layer.dilation)
-            return output + scale * functional.conv2d(inner, second)
-
-        return add_convolved
-    first, second = down.reshape(rank, -1).to(**place), up.reshape(-1, rank).to(**place)
-
-    def add(_layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        return output + scale * functional.linear(functional.linear(inputs[0], first), second)
-
-    return add
+def _hooks(layer: Layer, changes: Sequence[Change], made: dict[str, Difference],
+           misfits: Mapping[str, list[str]]) -> list[Hook]:
+    """What the layer's output is passed through. A plain LoRA never becomes a matrix of the weight's size."""
+    if all(is_low_rank(change) for change in changes):
+        unfit = [change for change in changes if not fits(layer.module, change)]
+        hooks = [low_rank_hook(layer.module, change) for change in changes if change not in unfit and change.multiplier]
+    else:
+        if layer.key not in made:
+            made[layer.key] = difference(layer.module, changes)
+        unfit = list(made[layer.key].misfits)
+        hooks = [difference_hook(layer.module, made[layer.key])]
+    for change in unfit:
+        misfits[change.file].append(change.key)
+    return hooks

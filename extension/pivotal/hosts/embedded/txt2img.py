@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pivotal.errors import FormatError, HostError
 from pivotal.hosts.embedded.library import Embeddings
-from pivotal.hosts.embedded.lora import LoraFile, applied, find_lora, read_lora
+from pivotal.hosts.embedded.lora import LoraFolder, Wish, applied, read_lora
 from pivotal.hosts.embedded.prompt_tags import LoraTag, take_tags
 from pivotal.models.diffusion import Conditioning, DiffusionModel
 from pivotal.models.generate import GenerateSettings, conditioning_for, generate
@@ -67,14 +67,10 @@ def checked(request: Txt2Img) -> Txt2Img:
     return replace(request, settings=replace(settings, seed=seed))
 
 
-def draw(model: DiffusionModel, checkpoint: str, request: Txt2Img, embeddings: Embeddings, loras: Path,
+def draw(model: DiffusionModel, checkpoint: str, request: Txt2Img, embeddings: Embeddings, loras: LoraFolder,
          on_step: Callable[[int, int], None] | None = None,
          should_stop: Callable[[], bool] | None = None) -> Drawn:
-    """Draws a checked request; afterwards the model is as before.
-
-    Args:
-        loras: the folder.
-    """
+    """Draws a checked request; afterwards the model is as before."""
     prompt, tags, notices = take_tags(request.prompt)
     negative, _, negative_notices = take_tags(request.negative)
     files, missing = _lora_files(loras, tags, model.widths)
@@ -83,7 +79,8 @@ def draw(model: DiffusionModel, checkpoint: str, request: Txt2Img, embeddings: E
         vectors |= file.embeddings
     vectors |= embeddings.vectors  # an embedding of the folder outranks a bundled one of its name
     with ExitStack() as hooks:
-        misfits = hooks.enter_context(applied(model, files)) if files else []
+        made = loras.made(model, files)  # also without files, which gives the memory of the last ones back
+        misfits = hooks.enter_context(applied(model, files, made)) if files else []
         told: list[Conditioning] = [conditioning_for(model, text, vectors) for text in (prompt, negative)]
         images = generate(model, *told, request.settings, on_step, should_stop)
     used = used_names(f"{prompt}\n{negative}", model, vectors)
@@ -96,14 +93,13 @@ def draw(model: DiffusionModel, checkpoint: str, request: Txt2Img, embeddings: E
     return Drawn(tuple(images), tuple(texts), all_notices, request.settings.seed)
 
 
-def _lora_files(folder: Path, tags: Sequence[LoraTag],
-                widths: tuple[int, ...]) -> tuple[list[tuple[LoraFile, float, float]], list[str]]:
+def _lora_files(folder: LoraFolder, tags: Sequence[LoraTag], widths: tuple[int, ...]) -> tuple[list[Wish], list[str]]:
     """The files that were asked for; what is missing or broken is told and left out, as in other WebUIs."""
     files, notices = [], []
     for tag in tags:
-        path = find_lora(folder, tag.name)
+        path = folder.find(tag.name)
         if path is None:
-            notices.append(f"There is no LoRA {tag.name!r} in {folder}.")
+            notices.append(f"There is no LoRA {tag.name!r} in {folder.folder}.")
             continue
         try:
             file = read_lora(path, widths)

@@ -1,0 +1,70 @@
+"""The command line's tools: ``tool resize IN OUT --rank 8``, each flag from the tool's options."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from pivotal.config.build import build
+from pivotal.config.derived import default_text, range_text
+from pivotal.config.options import Option, walk
+from pivotal.errors import OptionError, PivotalError
+from pivotal.tools.registry import TOOLS, Tool
+
+_GIVEN = {"sources": "FILE=WEIGHT", "embeddings": "FILE", "new_word": "NEW", "word": "WORD", "base": "BASE", "tuned": "TUNED",
+          "source": "IN", "target": "OUT"}
+
+
+def add_tool_commands(subparsers: Any) -> None:
+    """Adds ``tool`` with a command for each tool to what ``ArgumentParser.add_subparsers()`` returned."""
+    text = "Does something with finished files: networks, bundles, embeddings."
+    parser = subparsers.add_parser("tool", help=text, description=text)
+    commands = parser.add_subparsers(required=True, metavar="TOOL")
+    for tool in TOOLS.values():
+        text = f"{tool.title}. {(tool.section.__doc__ or '').strip()}"
+        sub = commands.add_parser(tool.name, help=f"{tool.title}.", description=text, allow_abbrev=False)
+        sub.set_defaults(command=_run, tool=tool)
+        for option in walk(tool.section):
+            _add(sub, tool, option)
+
+
+def _add(parser: argparse.ArgumentParser, tool: Tool, option: Option) -> None:
+    limits, default = range_text(option), default_text(option)
+    text = option.spec.help + (f" {limits}." if limits else "") + (f" Default: {default}." if default else "")
+    text = text.replace("%", "%%")
+    many = {"nargs": "+"} if option.type is tuple else {}
+    if option.key in tool.given:
+        parser.add_argument(option.key, metavar=_GIVEN[option.key], help=text, **many)
+    elif option.type is bool:
+        parser.add_argument(option.flag, dest=option.key, nargs="?", const="true", default=argparse.SUPPRESS,
+                            metavar="true|false", help=text)
+    else:
+        parser.add_argument(option.flag, dest=option.key, default=argparse.SUPPRESS, metavar=option.type.__name__.upper(),
+                            help=text, **many)
+
+
+def _run(known: argparse.Namespace, rest: Sequence[str]) -> int:
+    """Exit code 0, or 1 with one sentence a problem on stderr."""
+    keys = {option.key for option in walk(known.tool.section)}
+    try:
+        if rest:
+            raise OptionError({rest[0]: f"is no flag of {known.tool.name}; see tool {known.tool.name} --help"})
+        report = known.tool.run(build(known.tool.section, {key: value for key, value in vars(known).items() if key in keys}))
+    except OptionError as error:
+        sys.stderr.writelines(f"{_flag(known.tool, key)}: {text}\n" for key, text in error.problems.items())
+        return 1
+    except PivotalError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    sys.stdout.write(f"{report.text}\n")
+    sys.stdout.writelines(f"{path}\n" for path in report.files)
+    return 0
+
+
+def _flag(tool: Tool, key: str) -> str:
+    """What the user would have typed for an option."""
+    if key in tool.given:
+        return _GIVEN[key]
+    return next((option.flag for option in walk(tool.section) if option.key == key), key)
