@@ -1,5 +1,6 @@
 // Puts each problem's sentence under the field it belongs to. Problems are JSON, {"dataset.folder": "..."}, in the
-// attribute data-pivotal-problems of the form's last answer and of the progress panel; a key is also an element's id.
+// attribute data-pivotal-problems of the form's last answer, of the progress panel and of each tool's answer; a key is
+// also an element's id.
 (function () {
     "use strict";
 
@@ -15,7 +16,7 @@
     }
 
     // The form's answer counts until the run that it started has failed; that run's problems count after it.
-    function wanted() {
+    function ofTheForm() {
         const answer = document.querySelector("[data-pivotal-answer]");
         const panel = document.querySelector("[data-pivotal-source]");
         if (!answer) return {};
@@ -24,6 +25,10 @@
         const source = JSON.stringify(problems);
         return Object.fromEntries(Object.entries(problems).filter(
             ([key]) => !Object.entries(moved).some(([table, text]) => text === source && key.startsWith(table + "."))));
+    }
+
+    function wanted() {
+        return Object.assign(ofTheForm(), ...Array.from(document.querySelectorAll("[data-pivotal-tool]"), parse));
     }
 
     // The editor of a table, or a field: gradio's, or a row's.

@@ -184,5 +184,5 @@ def test_the_hosts_own_interrupt_stops_the_run(host, images):
     host.interrupted = True
     own = host.folders().embeddings / "zkteal.safetensors"
     outcome, events = carry_out(host, images)
-    assert outcome.stopped and outcome.step == 0 and outcome.files == {} and events[-1].stopped
+    assert outcome.stopped and outcome.step == 0 and outcome.files == () and events[-1].stopped
     assert not own.exists()

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from fake_host import FakeHost, write_dataset
+from pivotal.errors import OptionError
 from pivotal.events import Failed, Finished, Noticed, Sampled, Saved, StepDone
 from pivotal.formats.embedding_file import embedding_bytes, read_embedding
 from runs import carry_out, fingerprint
@@ -113,8 +114,9 @@ def test_a_run_continues_from_a_file(tmp_path):
     vectors = torch.randn(3, 32, generator=torch.Generator().manual_seed(4))
     base.write_bytes(embedding_bytes([vectors], {}))
     changes = {"embeddings__0__base_embedding": str(base), "optimizer__learning_rate": 0}
-    outcome, events = carry_out(host, images, **changes)
-    assert outcome is None and "embeddings.0.token_count" in events[-1].problems  # QUICK asks for 2, the file has 3
+    with pytest.raises(OptionError) as error:
+        carry_out(host, images, **changes)
+    assert list(error.value.problems) == ["embeddings.0.token_count"]  # QUICK asks for 2, the file has 3
     carry_out(host, images, embeddings__0__token_count=None, **changes)
     assert torch.equal(read_embedding(tmp_path / "embeddings" / "zkteal.safetensors", 1)[0], vectors)
 

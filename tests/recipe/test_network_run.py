@@ -100,7 +100,7 @@ def test_bundles_carry_every_word(tmp_path, family, count):
     path = tmp_path / "models" / "Lora" / "run.safetensors"
     assert events[-1].files == (path,) and not list((tmp_path / "embeddings").glob("*"))
     bundled = read_network(path).embeddings
-    assert list(sorted(bundled)) == sorted(words)
+    assert sorted(bundled) == sorted(words)
     assert all([tensor.shape[1] for tensor in bundled[word]] == list(host.model.widths) for word in words)
     keys = [key for key in load_file(path) if key.startswith("bundle_emb.")]
     ends = {"clip_l", "clip_g"} if family == "sdxl" else {"string_to_param.*"}

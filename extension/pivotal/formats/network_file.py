@@ -188,7 +188,7 @@ def _stored(layer: str, part: str, tensor: Tensor, dtype: torch.dtype) -> Tensor
     if not torch.isfinite(tensor).all():
         raise FormatError(f"{layer}: its {part} holds values that are not finite numbers; the training diverged. "
                           "Nothing was written.")
-    stored = tensor.detach().to(torch.float32 if part in _EXACT else dtype)
+    stored = tensor.detach().to(torch.float32 if part in _EXACT else dtype, copy=True)  # a file may not name one memory twice
     if not torch.isfinite(stored).all():
         raise FormatError(f"{layer}: its {part} holds {float(tensor.abs().max()):.3g}, and fp16 ends at 65504. "
                           "Save in bf16 or fp32.")

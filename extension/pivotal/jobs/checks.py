@@ -20,11 +20,10 @@ from pivotal.data.captions import Captions
 from pivotal.data.folder import Item, read_items
 from pivotal.embeddings.initialize import vector_count
 from pivotal.errors import DatasetError, FormatError, HostError, OptionError
-from pivotal.formats.embedding_file import read_embedding
 from pivotal.formats.network_file import NetworkFile
 from pivotal.formats.state_file import State, read_state
 from pivotal.hosts.protocol import Host
-from pivotal.jobs.continued import KEY, read_base, with_bundled
+from pivotal.jobs.continued import KEY, base_vectors, read_base, with_bundled
 from pivotal.jobs.paths import embedding_path, network_path, run_paths
 from pivotal.networks.choose import block_problems
 from pivotal.networks.methods import rank_problem, supports
@@ -62,7 +61,7 @@ def make_plan(flat: Mapping[str, Any], host: Host, *, resume: bool = False) -> P
     if config.measure.folder:
         measured = _captions(config, config.measure.folder, "measure.folder", found)
     _check_embeddings(config, host, captions, found)
-    _check_network(config, host, base, found)
+    _check_network(config, host, found)
     _check_checkpoint(config, host, found)
     _check_folders(config, host, found)
     state = _resumed(config, host, found) if resume else None
@@ -144,7 +143,7 @@ def _unread_notices(config: TrainConfig) -> dict[str, str]:
             and not supports(config.network.method, name)}
 
 
-def _check_network(config: TrainConfig, host: Host, base: NetworkFile | None, found: _Problems) -> None:
+def _check_network(config: TrainConfig, host: Host, found: _Problems) -> None:
     if config.network.method == "none":
         return
     problem = rank_problem(config.network.method, _settings(config))
@@ -223,7 +222,7 @@ def _check_base(key: str, row: Embedding, family: str | None, found: _Problems) 
     if family is None:
         return  # seen when the checkpoint is loaded
     try:
-        vectors = read_embedding(path, 2 if family == "sdxl" else 1, row.placeholder)
+        vectors = base_vectors(row, 2 if family == "sdxl" else 1)
     except FormatError as error:
         found.add(key, str(error))
         return

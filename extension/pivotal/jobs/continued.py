@@ -11,6 +11,7 @@ from torch import Tensor
 from pivotal.config.sections.embedding import Embedding
 from pivotal.config.train import TrainConfig
 from pivotal.errors import FormatError, OptionError
+from pivotal.formats.embedding_file import bundled_words, read_embedding
 from pivotal.formats.network_file import NetworkFile, family_of_network, read_network
 from pivotal.models.diffusion import DiffusionModel
 from pivotal.models.families import FAMILIES
@@ -77,6 +78,17 @@ def with_bundled(config: TrainConfig, file: NetworkFile | None) -> TrainConfig:
         rows.append(row)
     rows += [Embedding(placeholder=word, base_embedding=config.network.base_file, train=False) for word in left]
     return replace(config, embeddings=tuple(rows))
+
+
+def base_vectors(row: Embedding, encoders: int) -> tuple[Tensor, ...]:
+    """The vectors of a row's base embedding: an embedding's file, or a network's that bundles one of that word, or only one.
+
+    Raises:
+        FormatError: it is neither, is damaged, or is for another number of text encoders.
+    """
+    path = Path(row.base_embedding).expanduser()
+    word = next((name for name in bundled_words(path) if name in (row.placeholder, safe_file_name(row.placeholder))), None)
+    return read_embedding(path, encoders, word)
 
 
 def file_settings(file: NetworkFile, model: DiffusionModel) -> dict[str, LayerSettings]:

@@ -22,9 +22,10 @@ MOST_TAGS = 1000  # in a file's header
 
 def common_metadata(config: TrainConfig, model: DiffusionModel, step: int) -> dict[str, str]:
     """The recipe; no time and no path of this machine, so that the same run gives the same bytes."""
+    side = config.dataset.resolution or model.resolution
     return metadata(config) | {
         "modelspec.sai_model_spec": "1.0.1", "modelspec.prediction_type": model.prediction,
-        "modelspec.resolution": "{0}x{0}".format(config.dataset.resolution or model.resolution),
+        "modelspec.resolution": f"{side}x{side}",
         "pivotal.version": __version__, "pivotal.step": str(step)}
 
 

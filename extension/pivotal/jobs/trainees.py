@@ -15,9 +15,8 @@ from pivotal.config.train import TrainConfig
 from pivotal.embeddings.initialize import initial_ids, initial_vectors, median_norm, text_ids, vector_count
 from pivotal.embeddings.trained import TrainedEmbedding
 from pivotal.errors import FormatError, OptionError
-from pivotal.formats.embedding_file import read_embedding
 from pivotal.formats.network_file import NetworkFile
-from pivotal.jobs.continued import file_settings, give_file
+from pivotal.jobs.continued import base_vectors, file_settings, give_file
 from pivotal.models.diffusion import DiffusionModel
 from pivotal.models.layers import TEXT, UNET
 from pivotal.networks.choose import after_file, choose_layers
@@ -90,7 +89,7 @@ def make_embedding(row: Embedding, index: int, config: TrainConfig, model: Diffu
 def _from_file(row: Embedding, index: int, model: DiffusionModel) -> tuple[Tensor, ...]:
     key, path = f"embeddings.{index}.base_embedding", Path(row.base_embedding).expanduser()
     try:
-        vectors = read_embedding(path, len(model.text_encoders), row.placeholder)
+        vectors = base_vectors(row, len(model.text_encoders))
     except FormatError as error:
         raise OptionError({key: str(error)}) from error
     for tensor, width in zip(vectors, model.widths, strict=True):

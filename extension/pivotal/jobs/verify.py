@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from pivotal.embeddings.trained import TrainedEmbedding
 from pivotal.errors import FormatError
 from pivotal.formats.bundle import bundle_keys
+from pivotal.formats.embedding_file import DOUBLE, SINGLE
 from pivotal.formats.network_delta import bias_delta, weight_delta
 from pivotal.networks.network import Network
 
@@ -22,9 +23,10 @@ TOLERANCE = {"fp32": 1e-3, "fp16": 1e-2, "bf16": 5e-2}
 
 def verify_embedding(data: bytes, embedding: TrainedEmbedding) -> None:
     """Raises FormatError when `data` does not hold the vectors of `embedding`."""
-    read = list(safetensors.torch.load(data).values())
-    for values, wanted in zip(read, embedding.values, strict=True):
-        if not torch.equal(values, wanted.detach().float().cpu()):
+    read = safetensors.torch.load(data)
+    names = SINGLE[:1] if len(embedding.values) == 1 else DOUBLE
+    for name, wanted in zip(names, embedding.values, strict=True):
+        if name not in read or not torch.equal(read[name], wanted.detach().float().cpu()):
             raise FormatError(f"{embedding.placeholder}: its file does not hold what was trained, perhaps because a value "
                               "is not a finite number; nothing was written.")
 

@@ -54,6 +54,15 @@ def conditioning_for(model: DiffusionModel, text: str, vectors: Vectors | None =
     return Conditioning(torch.cat(parts, dim=-1).reshape(conditioning.hidden.shape), conditioning.pooled)
 
 
+def negative_for(model: DiffusionModel, text: str, vectors: Vectors | None = None,
+                 clip_skip: int | None = None) -> Conditioning:
+    """As `conditioning_for`, of a negative prompt: an empty one is all zeros for SDXL, as sgm and the WebUIs have it."""
+    told = conditioning_for(model, text, vectors, clip_skip=clip_skip)
+    if text or not model.family.size_ids:
+        return told
+    return Conditioning(torch.zeros_like(told.hidden), torch.zeros_like(told.pooled))
+
+
 def chunk_weights(chunk: Chunk) -> Tensor:
     """(77,) a weight for begin, each token, end and padding."""
     weights = torch.ones(CHUNK + 2)

@@ -43,10 +43,13 @@ class Adapter(nn.Module):
         """The layer's output with the change, in the format of the layer's output."""
         # By the class: hosts replace the class's forward, and ours hides it on the instance.
         y = type(self.layer).forward(self.layer, x) if self.before is None else self.before(x)
-        return y if self.is_skipped and self.training else self.changed(x, y)
+        return y if self.is_skipped and self.training else y + self.change(x, y)
 
-    def changed(self, x: Tensor, y: Tensor) -> Tensor:
-        """The layer's output `y` for `x`, changed."""
+    def change(self, x: Tensor, y: Tensor) -> Tensor:
+        """What is added to the layer's output `y` for `x`, in y's shape and format.
+
+        Never as a difference of two large numbers: half precision would lose a small change.
+        """
         raise NotImplementedError
 
     def delta(self) -> Tensor:

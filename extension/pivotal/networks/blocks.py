@@ -16,7 +16,7 @@ WORDS: Mapping[str, Callable[[int, int], float]] = {
     "cosine": lambda place, count: math.sin(math.pi / 2 * (count - 1 - place) / max(count - 1, 1)),
     "linear": lambda place, count: place / max(count - 1, 1),
     "reverse_linear": lambda place, count: (count - 1 - place) / max(count - 1, 1),
-    "zeros": lambda place, count: 0.0,
+    "zeros": lambda _place, _count: 0.0,
 }
 
 

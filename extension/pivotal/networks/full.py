@@ -27,11 +27,11 @@ class Full(Adapter):
         has_bias = settings.train_bias and layer.bias is not None
         self.bias = self.own(torch.zeros(layer.weight.shape[0])) if has_bias else None
 
-    def changed(self, x: Tensor, y: Tensor) -> Tensor:
+    def change(self, x: Tensor, y: Tensor) -> Tensor:
         change = weighted(self.layer, x.to(y.dtype), self.weight.to(y.dtype))
         if self.bias is not None:
-            change = change + self.bias.to(y.dtype).view(-1, *[1] * (y.dim() - 2 if y.dim() == 4 else 0))
-        return y + change
+            return change + self.bias.to(y.dtype).view(-1, *[1] * (y.dim() - 2 if y.dim() == 4 else 0))
+        return change
 
     def delta(self) -> Tensor:
         return self.weight

@@ -33,13 +33,13 @@ class GLora(Adapter):
         self.a2 = self.own(torch.zeros(inputs, settings.rank))
         self.b2 = self.own(torch.zeros(outputs, settings.rank))
 
-    def changed(self, x: Tensor, y: Tensor) -> Tensor:
+    def change(self, x: Tensor, y: Tensor) -> Tensor:
         x = x.to(y.dtype)
         a1, b1 = self.a1.to(y.dtype), self.b1.to(y.dtype)
         a2, b2 = (self.a2 * self.scale).to(y.dtype), (self.b2 * self.scale).to(y.dtype)
         moved = functional.linear(functional.linear(x, a1), a2)
         weight = self.layer.weight.detach().to(y.dtype)
-        return y + functional.linear(moved, weight) + functional.linear(functional.linear(x, b1), b2)
+        return functional.linear(moved, weight) + functional.linear(functional.linear(x, b1), b2)
 
     def delta(self) -> Tensor:
         return ((self.layer.weight.detach().float() @ self.a2) @ self.a1 + self.b2 @ self.b1) * self.scale

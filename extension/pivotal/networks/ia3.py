@@ -30,11 +30,11 @@ class Ia3(Adapter):
         self.on_input = layer.weight.dim() == 4 or inputs == 4 * outputs
         self.weight = self.own(torch.zeros(inputs if self.on_input else outputs))
 
-    def changed(self, x: Tensor, y: Tensor) -> Tensor:
+    def change(self, x: Tensor, y: Tensor) -> Tensor:
         if self.on_input:
-            return y + by_columns(self.layer, x.to(y.dtype), self.weight)
+            return by_columns(self.layer, x.to(y.dtype), self.weight)
         plain = y if self.layer.bias is None else y - self.layer.bias.to(y.dtype)
-        return y + plain * self.weight.to(y.dtype)
+        return plain * self.weight.to(y.dtype)
 
     def delta(self) -> Tensor:
         weight = self.layer.weight.detach().float()

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from pivotal.networks.adapter import Adapter, Parts, kaiming
 from pivotal.networks.dora import (
@@ -44,21 +45,15 @@ class Lora(Adapter):
             self.lengths = self.own(self._column_lengths())
         self.drops = bool(settings.dropout or settings.rank_dropout)
 
-    def changed(self, x: Tensor, y: Tensor) -> Tensor:
+    def change(self, x: Tensor, y: Tensor) -> Tensor:
         x = x.to(y.dtype)
         down, up = self.trained()
-        if self.lengths is not None:
-            ratio = self.lengths / self._column_lengths()
-            # W (g - 1), apart from W x: added to 1, a small change would be lost in half precision.
-            y = y + by_columns(self.layer, x, ratio - 1)
-            down = down * ratio.view(-1, *[1] * (down.dim() - 2))
-        inner = weighted(self.layer, x, down.to(y.dtype))
-        if self.drops and self.training:
-            inner = self._dropped(inner)
-        up = (up * self.scale).to(y.dtype)
-        if up.dim() == 4:
-            return y + nn.functional.conv2d(inner, up)
-        return y + nn.functional.linear(inner, up)
+        if self.lengths is None:
+            return self._low_rank(x, down, up)
+        # With g = lengths / |W + D|: (W + D) g - W = W (g - 1) + D g.
+        ratio = self.lengths / self._column_lengths()
+        down = down * ratio.view(-1, *[1] * (down.dim() - 2))
+        return by_columns(self.layer, x, ratio - 1) + self._low_rank(x, down, up)
 
     def trained(self) -> tuple[Tensor, Tensor]:
         """down and up as this step uses them."""
@@ -83,6 +78,13 @@ class Lora(Adapter):
     @classmethod
     def rank_of(cls, parts: Parts) -> int:
         return parts["lora_down.weight"].shape[0]
+
+    def _low_rank(self, x: Tensor, down: Tensor, up: Tensor) -> Tensor:
+        inner = weighted(self.layer, x, down.to(x.dtype))
+        if self.drops and self.training:
+            inner = self._dropped(inner)
+        up = (up * self.scale).to(x.dtype)  # the smallest thing to scale
+        return functional.conv2d(inner, up) if up.dim() == 4 else functional.linear(inner, up)
 
     @torch.no_grad()
     def _column_lengths(self) -> Tensor:

@@ -113,8 +113,9 @@ class Network(nn.Module):
         for key, adapter in self.adapters.items():
             if key not in layers:
                 continue
-            if not all(part in layers[key] for part in adapter.needed):
-                raise FormatError(f"{key}: it is of the method {method_of(layers[key]) or 'unknown'} there, and another here")
+            found = method_of(layers[key])
+            if found is None or not isinstance(adapter, METHODS[found]):
+                raise FormatError(f"{key}: the file's method is {found or 'unknown'}, expected {type(adapter).__name__}")
             try:
                 adapter.load(layers[key])
             except FormatError as error:

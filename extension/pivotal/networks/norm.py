@@ -23,12 +23,12 @@ class Norm(Adapter):
         self.weight = self.own(torch.zeros(layer.weight.shape))
         self.bias = self.own(torch.zeros(layer.weight.shape))
 
-    def changed(self, x: Tensor, y: Tensor) -> Tensor:
+    def change(self, x: Tensor, y: Tensor) -> Tensor:
         # Normalized again with the differences in place of the sums, which half precision would round away.
         x, weight, bias = x.to(y.dtype), self.weight.to(y.dtype), self.bias.to(y.dtype)
         if isinstance(self.layer, nn.GroupNorm):
-            return y + functional.group_norm(x, self.layer.num_groups, weight, bias, self.layer.eps)
-        return y + functional.layer_norm(x, self.layer.normalized_shape, weight, bias, self.layer.eps)
+            return functional.group_norm(x, self.layer.num_groups, weight, bias, self.layer.eps)
+        return functional.layer_norm(x, self.layer.normalized_shape, weight, bias, self.layer.eps)
 
     def delta(self) -> Tensor:
         return self.weight

@@ -23,9 +23,9 @@ class Product(Adapter):
         """The change before the scale, in the weight's shape, from `factors()`."""
         raise NotImplementedError
 
-    def changed(self, x: Tensor, y: Tensor) -> Tensor:
+    def change(self, x: Tensor, y: Tensor) -> Tensor:
         lengths = () if self.lengths is None else (self.lengths,)
-        return y + rebuilt(self.layer, x.to(y.dtype), self._effective, *self.factors(), *lengths)
+        return rebuilt(self.layer, x.to(y.dtype), self._effective, *self.factors(), *lengths)
 
     def delta(self) -> Tensor:
         return self.build(*self.factors()) * self.scale

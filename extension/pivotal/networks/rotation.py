@@ -6,8 +6,6 @@ number and a small change would lose the change in half precision.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from torch import Tensor, nn
 
@@ -34,13 +32,13 @@ class Rotation(Adapter):
         """(B, outputs, places) -> the change of it, R z - z."""
         raise NotImplementedError
 
-    def changed(self, x: Tensor, y: Tensor) -> Tensor:
+    def change(self, x: Tensor, y: Tensor) -> Tensor:
         bias = self.layer.bias
         if y.dim() == 4:
             z = y if bias is None else y - bias.to(y.dtype)[:, None, None]
-            return y + self.turned(z.flatten(2)).view(y.shape)
+            return self.turned(z.flatten(2)).view(y.shape)
         z = y if bias is None else y - bias.to(y.dtype)
-        return y + self.turned(z.reshape(1, -1, z.shape[-1]).transpose(1, 2)).transpose(1, 2).reshape(y.shape)
+        return self.turned(z.reshape(1, -1, z.shape[-1]).transpose(1, 2)).transpose(1, 2).reshape(y.shape)
 
     def rotations(self) -> Tensor:
         """R - 1 = 2 (1 - Q)^-1 Q of every block, where R = (1 + Q) (1 - Q)^-1, fp32."""

@@ -14,8 +14,7 @@ from pivotal.formats.network_file import NetworkFile, family_of_network, network
 from pivotal.models.layers import Layer
 from pivotal.tools.checkpoint import two_checkpoints, weights_by_key
 from pivotal.tools.keys import looks_like_xl, names_of
-from pivotal.tools.low_rank import (Difference, Method, Spectrum, chosen_rank, difference_of, kept_part, lora_parts,
-                                    spectrum_of)
+from pivotal.tools.low_rank import Difference, Method, Spectrum, chosen_rank, difference_of, kept_part, lora_parts, spectrum_of
 from pivotal.tools.results import Report, path_of, refuse_existing, write
 from pivotal.tools.settings import Extract, Merge, Resize
 

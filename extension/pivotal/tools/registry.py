@@ -10,8 +10,17 @@ from pivotal.tools.bundles import add_to_bundle, convert_embedding, remove_from_
 from pivotal.tools.conversion import convert_keys
 from pivotal.tools.networks import extract, merge, resize
 from pivotal.tools.results import Report
-from pivotal.tools.settings import (AddToBundle, ConvertEmbedding, ConvertKeys, Extract, Merge, RemoveFromBundle,
-                                    RenameInBundle, Resize, SplitBundle)
+from pivotal.tools.settings import (
+    AddToBundle,
+    ConvertEmbedding,
+    ConvertKeys,
+    Extract,
+    Merge,
+    RemoveFromBundle,
+    RenameInBundle,
+    Resize,
+    SplitBundle,
+)
 
 
 @dataclass(frozen=True)

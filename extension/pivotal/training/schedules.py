@@ -39,10 +39,10 @@ def rex(progress: float) -> float:
 
 
 DECAYS: Mapping[str, Callable[[float, Schedule], float]] = {
-    "constant": lambda progress, schedule: 1.0,
-    "linear": lambda progress, schedule: 1 - progress,
-    "cosine": lambda progress, schedule: 0.5 * (1 + math.cos(math.pi * progress)),
+    "constant": lambda _progress, _schedule: 1.0,
+    "linear": lambda progress, _schedule: 1 - progress,
+    "cosine": lambda progress, _schedule: 0.5 * (1 + math.cos(math.pi * progress)),
     "cosine with restarts": lambda progress, schedule: 0.5 * (1 + math.cos(math.pi * ((schedule.cycles * progress) % 1.0))),
     "polynomial": lambda progress, schedule: (1 - progress) ** schedule.power,
-    "rex": lambda progress, schedule: rex(progress),
+    "rex": lambda progress, _schedule: rex(progress),
 }

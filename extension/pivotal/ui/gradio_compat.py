@@ -19,11 +19,15 @@ def html(value: str, **arguments: Any) -> Any:
     return keep_out_of_ui_config(gr.HTML(value, elem_classes=["pivotal-flush"], **arguments))
 
 
-def on_click(button: Any, work: Any, inputs: list[Any], outputs: list[Any]) -> None:
-    """Runs `work` at once, beside other handlers, and keeps it out of gradio's own list of endpoints."""
+def on_click(button: Any, work: Any, inputs: list[Any], outputs: list[Any], show_progress: str = "hidden") -> None:
+    """Runs `work` at once, beside other handlers, and keeps it out of gradio's own list of endpoints.
+
+    Args:
+        show_progress: "full" for what may take longer than a moment.
+    """
     taken = inspect.signature(button.click).parameters
     # queue=False: the answer takes milliseconds, and must not wait behind an image that the host is drawing.
-    extra: dict[str, Any] = {"queue": False, "show_progress": "hidden"}
+    extra: dict[str, Any] = {"queue": False, "show_progress": show_progress}
     extra |= {"api_visibility": "private"} if "api_visibility" in taken else {"api_name": False}
     button.click(work, inputs=inputs, outputs=outputs, **extra)
 

@@ -8,7 +8,7 @@ import torch
 
 import tiny
 from pivotal.models.diffusion import Conditioning
-from pivotal.models.generate import GenerateSettings, chunk_weights, conditioning_for, decode, generate
+from pivotal.models.generate import GenerateSettings, chunk_weights, conditioning_for, decode, generate, negative_for
 from pivotal.models.samplers import SAMPLERS, make_scheduler
 from pivotal.models.schedule import overridden
 from pivotal.prompts.chunks import Chunk
@@ -124,6 +124,18 @@ def test_schedulers_have_the_models_own_schedule(sd1):
         torch.testing.assert_close(scheduler.alphas_cumprod, sd1.alphas_cumprod, rtol=1e-4, atol=1e-6)
     with pytest.raises(ValueError, match="DPM"):
         make_scheduler("Heun", sd1.alphas_cumprod, "epsilon")
+
+
+def test_an_empty_negative_prompt_is_zeros_for_sdxl_and_a_prompt_for_the_others():
+    """sgm's force_zero_embeddings, which AUTOMATIC1111 asks for (sd_models_xl.py, get_learned_conditioning)."""
+    model = tiny.tiny_model("sdxl")
+    empty, some = negative_for(model, ""), negative_for(model, "blue")
+    assert (empty.hidden.shape, empty.pooled.shape) == (some.hidden.shape, some.pooled.shape)
+    assert not empty.hidden.any()
+    assert not empty.pooled.any()
+    assert torch.equal(some.hidden, conditioning_for(model, "blue").hidden)
+    older = tiny.tiny_model("sd2")
+    assert torch.equal(negative_for(older, "").hidden, conditioning_for(older, "").hidden)
 
 
 def test_emphasis_multiplies_and_restores_the_mean():

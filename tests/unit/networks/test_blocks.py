@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 
@@ -38,9 +39,8 @@ def test_words_are_kohyas_courses():
     ("sinus", 12, "'sinus' is none of sine"), ("1,x,1", 12, "expected a number, got 'x'"),
     ("1,-2", 12, "from 0 on, got '-2'"), ("1,nan", 12, "from 0 on, got 'nan'"), ("cosine+z", 12, "expected a number, got 'z'")])
 def test_what_cannot_be_read_is_refused_with_the_right_length(text, inputs, words):
-    with pytest.raises(ValueError) as caught:
+    with pytest.raises(ValueError, match=re.escape(words)):
         block_values(text, inputs)
-    assert words in str(caught.value)
 
 
 @pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl"])

@@ -10,8 +10,9 @@ from pivotal.errors import OptionError
 from pivotal.networks.choose import choose_layers
 
 
-def chosen(family="sd1", *, targets=Targets(), blocks=Blocks(), **network):
-    return choose_layers(tiny.tiny_model(family), Network(**{"method": "lora"} | network), targets, blocks)
+def chosen(family="sd1", *, targets=None, blocks=None, **network):
+    return choose_layers(tiny.tiny_model(family), Network(**{"method": "lora"} | network), targets or Targets(),
+                         blocks or Blocks())
 
 
 def paths(found, part="unet"):

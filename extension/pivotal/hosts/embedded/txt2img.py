@@ -16,8 +16,8 @@ from pivotal.errors import FormatError, HostError
 from pivotal.hosts.embedded.library import Embeddings
 from pivotal.hosts.embedded.lora import LoraFolder, Wish, applied, read_lora
 from pivotal.hosts.embedded.prompt_tags import LoraTag, take_tags
-from pivotal.models.diffusion import Conditioning, DiffusionModel
-from pivotal.models.generate import GenerateSettings, conditioning_for, generate
+from pivotal.models.diffusion import DiffusionModel
+from pivotal.models.generate import GenerateSettings, conditioning_for, generate, negative_for
 from pivotal.models.samplers import SAMPLERS
 from pivotal.prompts.chunks import tokenize_prompt
 
@@ -81,7 +81,7 @@ def draw(model: DiffusionModel, checkpoint: str, request: Txt2Img, embeddings: E
     with ExitStack() as hooks:
         made = loras.made(model, files)  # also without files, which gives the memory of the last ones back
         misfits = hooks.enter_context(applied(model, files, made)) if files else []
-        told: list[Conditioning] = [conditioning_for(model, text, vectors) for text in (prompt, negative)]
+        told = conditioning_for(model, prompt, vectors), negative_for(model, negative, vectors)
         images = generate(model, *told, request.settings, on_step, should_stop)
     used = used_names(f"{prompt}\n{negative}", model, vectors)
     texts = [infotext(replace(request, settings=replace(request.settings, seed=request.settings.seed + index)),
