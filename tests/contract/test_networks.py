@@ -152,8 +152,8 @@ def test_settings_and_method_are_read_off_the_file(models, method, dora):
 
 
 @every_kind
-def test_detaching_leaves_no_trace(method, dora):
-    model = tiny.tiny_model("sd1")
+def test_detaching_leaves_no_trace(models, method, dora):
+    model = models["sd1"]
     plain = output(model)  # first, as transformers remembers something of its first call
     before = picture_of(model)
     networks = networks_of(model, method, dora)

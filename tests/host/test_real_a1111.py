@@ -7,6 +7,7 @@ It must have been started with --api; the images folder must be one that it can 
 
 import base64
 import hashlib
+import html
 import io
 import json
 import os
@@ -75,6 +76,24 @@ def finished():
     return job_when(lambda job: job["state"] not in ("running", "stopping"))
 
 
+def train(folder, name, **more):
+    """Trains a LoRA of two steps, or something else that `more` says; the files it wrote."""
+    status, answer = ask("/pivotal/v1/jobs", {"options": {
+        "name": name, "dataset.folder": str(folder), "dataset.resolution": 64, "dataset.captions": "object",
+        "network.method": "lora", "network.rank": 4, "targets.learning_rate": 0.02, "targets.text_encoder_1": True,
+        "targets.text_encoder_1_rate": 0.02, "length.steps": 2, "batch.size": 2, "samples.every_steps": 0,
+        "save.existing": "replace", **more}})
+    assert status == 200, answer
+    job = finished()
+    assert (job["state"], job["message"]) == ("finished", "")
+    return [Path(file) for file in job["files"]]
+
+
+def embedding(word):
+    return {"embeddings.0.placeholder": word, "embeddings.0.token_count": 2, "embeddings.0.initial_text": "green",
+            "embeddings.0.learning_rate": 0.05}
+
+
 @pytest.fixture(scope="module")
 def images(tmp_path_factory):
     return write_dataset(tmp_path_factory.mktemp("images"))
@@ -99,6 +118,58 @@ def test_a_trained_word_is_used_at_once_and_nothing_else_changes(images):
     start(images, word, 5, seed=99)
     assert finished()["state"] == "finished"
     assert draw(f"a {word} circle")[0] != after[0]
+
+
+def test_a_lora_works_right_after_its_run_and_is_never_stale(images):
+    name = f"zkhostnet{os.getpid()}"
+    prompt = f"a circle<lora:{name}:1>"
+    plain = draw("a circle")
+    train(images, name)
+    first = draw(prompt)
+    assert first[0] != plain[0]
+    assert f'Lora hashes: "{name}: ' in first[1]
+    assert draw("a circle") == plain
+    draw(prompt)  # the host has it in its layers when it is written anew
+    train(images, name, seed=99)
+    assert draw(prompt)[0] not in (first[0], plain[0])
+    train(images, name)
+    assert draw(prompt)[0] == first[0]
+    assert draw("a circle") == plain
+
+
+@pytest.mark.parametrize("method", ["loha", "lokr", "dylora", "oft", "boft", "ia3", "glora", "full"])
+def test_every_method_is_read_by_the_host(images, method):
+    name = f"zkhost{method}{os.getpid()}"
+    plain = draw("a circle")
+    train(images, name, **{"network.method": method})
+    assert draw(f"a circle<lora:{name}:1>")[0] != plain[0]
+    assert draw("a circle") == plain
+
+
+def test_one_file_brings_the_network_and_the_word(images):
+    name, word = f"zkhostpivot{os.getpid()}", f"zkhostword{os.getpid()}"
+    prompt = f"a {word} circle"
+    plain = draw(prompt)
+    files = train(images, name, **embedding(word))
+    assert [file.name for file in files if file.suffix == ".safetensors"] == [f"{name}.safetensors"]
+    with_word, whole = draw(f"{prompt}<lora:{name}:0>"), draw(f"{prompt}<lora:{name}:1>")
+    assert len({plain[0], with_word[0], whole[0]}) == 3
+    assert f'TI hashes: "{word}: {name}' in whole[1]
+    assert draw(prompt) == plain
+    train(images, name, **embedding(word), seed=99)
+    assert draw(f"{prompt}<lora:{name}:0>")[0] not in (plain[0], with_word[0])
+
+
+def test_the_card_puts_tag_and_word_into_the_prompt(images):
+    name, word = f"zkhostcard{os.getpid()}", f"zkhostcardword{os.getpid()}"
+    train(images, name, **embedding(word), **{"samples.every_steps": 2, "samples.steps": 2, "samples.prompts": f"a {word}"})
+    _, networks = ask("/sdapi/v1/loras")
+    (listed,) = [network for network in networks if network["name"] == name]
+    assert listed["alias"] == name
+    _, card = ask(f"/sd_extra_networks/get-single-card?page=lora&tabname=txt2img&name={name}")
+    assert f"<lora:{name}:" in html.unescape(html.unescape(card["html"]))
+    assert word in card["html"]
+    assert f"{name}.preview.png" in card["html"]
 
 
 def test_a_generation_asked_for_during_a_run_waits_and_works(images):

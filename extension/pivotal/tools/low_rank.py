@@ -14,6 +14,7 @@ from pivotal.errors import FormatError
 from pivotal.formats.network_delta import kind_of, low_rank, weight_delta
 
 Method = Literal["fixed", "sv_ratio", "sv_fro", "sv_cumulative"]
+ALL = 2**31  # singular values: more than any matrix has
 _EXACT = 768  # smallest side of a matrix up to which its whole decomposition is computed
 _EXTRA, _ROUNDS = 16, 4  # of the randomized one: directions beyond the rank, and power iterations
 _WIDE_KERNELS = ("_conv1", "_conv2", "_conv", "_conv_in", "_conv_out", "_in_layers_2", "_out_layers_3", "_op",
@@ -103,14 +104,11 @@ def _kronecker_shape(parts: Mapping[str, Tensor]) -> tuple[int, int, tuple[int, 
     return first_out * second_out, first_in * second_in, kernel
 
 
-def spectrum_of(difference: Difference, most: int, device: torch.device, *, whole: bool = False) -> Spectrum:
+def spectrum_of(difference: Difference, most: int, device: torch.device) -> Spectrum:
     """The `most` largest singular values, or all there are.
 
-    Exact for products of factors and for matrices with a side up to 768, else by randomized subspace iteration (Halko et
-    al. 2011, arXiv:0909.4061, algorithms 4.4 and 5.1), always with the same random directions.
-
-    Args:
-        whole: exact whatever the size.
+    Exact for products of factors, for matrices with a side up to 768, and where all are asked for; else by randomized
+    subspace iteration (Halko et al. 2011, arXiv:0909.4061, algorithms 4.4 and 5.1), always with the same directions.
     """
     up = difference.up.to(device)
     if difference.down is not None:
@@ -120,7 +118,7 @@ def spectrum_of(difference: Difference, most: int, device: torch.device, *, whol
         return Spectrum((left @ inner)[:, :most], values[:most], (outer @ right.t())[:most], float(values.square().sum()),
                         difference.shape)
     energy = float(up.square().sum())
-    if whole or min(up.shape) <= _EXACT or most + _EXTRA >= min(up.shape):
+    if min(up.shape) <= _EXACT or most + _EXTRA >= min(up.shape):
         left, values, right = torch.linalg.svd(up, full_matrices=False)
         return Spectrum(left[:, :most], values[:most], right[:most], energy, difference.shape)
     generator = torch.Generator().manual_seed(zlib.crc32(b"directions"))

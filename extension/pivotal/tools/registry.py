@@ -8,7 +8,9 @@ from typing import Any
 
 from pivotal.tools.bundles import add_to_bundle, convert_embedding, remove_from_bundle, rename_in_bundle, split_bundle
 from pivotal.tools.conversion import convert_keys
-from pivotal.tools.networks import extract, merge, resize
+from pivotal.tools.extract import extract
+from pivotal.tools.merge import merge
+from pivotal.tools.resize import resize
 from pivotal.tools.results import Report
 from pivotal.tools.settings import (
     AddToBundle,
