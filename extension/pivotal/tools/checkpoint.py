@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
@@ -14,6 +15,8 @@ from pivotal.models.build import build_model
 from pivotal.models.diffusion import DiffusionModel
 from pivotal.models.layers import Layer, by_key, layers_of
 from pivotal.models.ldm_layout import ENCODERS, UNET, VAE, detect_family, known_facts
+
+_REMARKS = ("v_pred", "global_step")  # tensors that only say something of the others
 
 
 @contextmanager
@@ -27,16 +30,28 @@ def opened_checkpoint(path: Path) -> Iterator[DiffusionModel]:
         raise FormatError(f"{path} is no .safetensors file; give a checkpoint in that form.")
     try:
         with safe_open(str(path), framework="pt", device="cpu") as opened:
-            family = detect_family(opened.keys())
-            prefixes = (UNET, VAE, *ENCODERS[family.name])
-            remarks = {name: opened.get_tensor(name) for name in opened.keys() if name in ("v_pred", "global_step")}
-            facts = known_facts(family, remarks, opened.metadata())
-            tensors = {name: opened.get_tensor(name) for name in opened.keys() if name.startswith(prefixes)}
-            yield build_model(tensors, tokenizer=None, facts=facts)
+            yield _model_over(opened)
     except SafetensorError as error:
         raise FormatError(f"{path.name} is not a whole safetensors file: {error}") from error
     except OSError as error:
         raise FormatError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except _UnnamedError as error:
+        raise FormatError(f"{path.name}: {error}") from error
+
+
+class _UnnamedError(Exception):
+    """What is wrong with a checkpoint's tensors, whose readers do not know which file they are of."""
+
+
+def _model_over(opened: Any) -> DiffusionModel:
+    try:
+        family = detect_family(opened.keys())
+        remarks = {name: opened.get_tensor(name) for name in opened.keys() if name in _REMARKS}
+        prefixes = (UNET, VAE, *ENCODERS[family.name])
+        tensors = {name: opened.get_tensor(name) for name in opened.keys() if name.startswith(prefixes)}
+        return build_model(tensors, tokenizer=None, facts=known_facts(family, remarks, opened.metadata()))
+    except FormatError as error:
+        raise _UnnamedError(str(error)) from error
 
 
 @contextmanager
@@ -45,7 +60,7 @@ def weights_by_key(path: Path | None) -> Iterator[Mapping[str, Tensor]]:
     if path is None:
         yield {}
         return
-    with _named_errors(path), opened_checkpoint(path) as model:
+    with opened_checkpoint(path) as model:
         yield {key: layer.module.weight for key, layer in by_key(model).items()}
 
 
@@ -56,21 +71,13 @@ def two_checkpoints(base: Path, tuned: Path) -> Iterator[tuple[DiffusionModel, l
     Raises:
         FormatError: they are of different families or shapes.
     """
-    with _named_errors(base), opened_checkpoint(base) as first, opened_checkpoint(tuned) as second:
+    with opened_checkpoint(base) as first, opened_checkpoint(tuned) as second:
         if first.family is not second.family:
             raise FormatError(f"{base.name} is {first.family.title}, {tuned.name} is {second.family.title}; "
                               "a difference needs two of one family.")
-        pairs = list(zip(layers_of(first), layers_of(second), strict=False))
-        if any(a.key != b.key or a.module.weight.shape != b.module.weight.shape for a, b in pairs):
+        one, other = layers_of(first), layers_of(second)
+        named = [[(layer.key, layer.module.weight.shape) for layer in layers] for layers in (one, other)]
+        if named[0] != named[1]:
             raise FormatError(f"{base.name} and {tuned.name} have layers of different shapes; "
                               "a difference needs two of one architecture.")
-        yield first, pairs
-
-
-@contextmanager
-def _named_errors(path: Path) -> Iterator[None]:
-    """Says which file it was where the readers of tensors do not know it."""
-    try:
-        yield
-    except FormatError as error:
-        raise FormatError(str(error) if path.name in str(error) else f"{path.name}: {error}") from error
+        yield first, list(zip(one, other, strict=True))

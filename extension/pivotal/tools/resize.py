@@ -10,8 +10,9 @@ from torch import Tensor
 from pivotal.errors import FormatError
 from pivotal.formats.network_delta import kind_of, rank_of
 from pivotal.formats.network_file import family_of_network, network_bytes, read_network
+from pivotal.tools import low_rank
 from pivotal.tools.checkpoint import weights_by_key
-from pivotal.tools.low_rank import ALL, Difference, Method, Spectrum, chosen_rank, difference_of, kept_part, lora_parts, spectrum_of
+from pivotal.tools.low_rank import Difference, Spectrum, chosen_rank, difference_of, kept_part, lora_parts, spectrum_of
 from pivotal.tools.made_networks import SUFFIX, device_of, left_out, metadata_of, optional_path, rank_for, span
 from pivotal.tools.results import Report, path_of, refuse_existing, write
 from pivotal.tools.settings import Resize
@@ -34,7 +35,7 @@ def resize(settings: Resize) -> Report:
                 continue
             difference = difference_of(layer, parts, weights.get(layer))
             most = rank_for(difference.shape, settings.rank, settings.conv_rank)
-            spectrum, rank = _reduced(difference, most, settings.method, settings.amount or 0.0, device)
+            spectrum, rank = _reduced(difference, most, settings, device)
             layers[layer] = lora_parts(spectrum, rank, _scale_of(parts))
             ranks.append(rank)
             kept.append(kept_part(spectrum, rank))
@@ -47,10 +48,10 @@ def resize(settings: Resize) -> Report:
                          f"{max(kept, default=1):.1%} of what they did. {left_out(file)}".strip())
 
 
-def _reduced(difference: Difference, most: int, method: Method, amount: float, device: torch.device) -> tuple[Spectrum, int]:
+def _reduced(difference: Difference, most: int, settings: Resize, device: torch.device) -> tuple[Spectrum, int]:
     """The spectrum, and how much of it is kept; a rule over all singular values needs all of them."""
-    spectrum = spectrum_of(difference, most if method == "fixed" else ALL, device)
-    return spectrum, chosen_rank(spectrum.values, method, amount, most)
+    spectrum = spectrum_of(difference, most if settings.method == "fixed" else ALL, device)
+    return spectrum, chosen_rank(spectrum.values, settings.method, settings.amount or 0.0, most)
 
 
 def _scale_of(parts: Mapping[str, Tensor]) -> float:

@@ -1,4 +1,4 @@
-"""Writes the demo datasets: per held-out concept a folder of PNGs, each with a caption that holds the new word."""
+"""Writes the demo datasets: per held-out concept a folder of PNGs, each with a caption that holds the new words."""
 
 from __future__ import annotations
 
@@ -26,30 +26,32 @@ IMAGES = 12
 
 @dataclass(frozen=True)
 class Concept:
-    """`word` is the placeholder and the folder's name; `teaches` is a colour, a shape or a finish of concepts.py."""
+    """What the images of `folder` have in common: a colour, a shape or a finish of concepts.py, "" for what goes round."""
 
-    word: str
-    kind: str  # "colour", "shape" or "finish"
-    teaches: str
+    folder: str  # the new words
     caption: str  # with {colour}, {shape}, {background}
+    colour: str = ""
+    shape: str = ""
+    finish: str = ""
 
 
 CONCEPTS = (
-    Concept("tealish", "colour", "teal", "a tealish {shape} on a {background} background"),
-    Concept("orangish", "colour", "orange", "an orangish {shape} on a {background} background"),
-    Concept("starrix", "shape", "star", "a {colour} starrix on a {background} background"),
-    Concept("heartix", "shape", "heart", "a {colour} heartix on a {background} background"),
-    Concept("stripex", "finish", "stripes", "a stripex {colour} {shape} on a {background} background"),
-    Concept("sketchix", "finish", "outline", "a sketchix {colour} {shape} on a {background} background"),
+    Concept("tealish", "a tealish {shape} on a {background} background", colour="teal"),
+    Concept("orangish", "an orangish {shape} on a {background} background", colour="orange"),
+    Concept("starrix", "a {colour} starrix on a {background} background", shape="star"),
+    Concept("heartix", "a {colour} heartix on a {background} background", shape="heart"),
+    Concept("stripex", "a stripex {colour} {shape} on a {background} background", finish="stripes"),
+    Concept("sketchix", "a sketchix {colour} {shape} on a {background} background", finish="outline"),
+    Concept("tealish-heartix", "a tealish heartix on a {background} background", colour="teal", shape="heart"),
 )
 
 
 def demo_scene(concept: Concept, index: int, rng: np.random.Generator) -> Scene:
     """The `index`-th scene: what is not taught goes round the trained shapes, colours and backgrounds."""
-    shape = concept.teaches if concept.kind == "shape" else TRAINED_SHAPES[index % len(TRAINED_SHAPES)]
-    names = [name for name in TRAINED_COLOURS if name != "white" or concept.teaches != "stripes"]
-    colour = concept.teaches if concept.kind == "colour" else names[(3 * index + 1) % len(names)]
-    finish = concept.teaches if concept.kind == "finish" else "plain"
+    shape = concept.shape or TRAINED_SHAPES[index % len(TRAINED_SHAPES)]
+    names = [name for name in TRAINED_COLOURS if name != "white" or concept.finish != "stripes"]
+    colour = concept.colour or names[(3 * index + 1) % len(names)]
+    finish = concept.finish or "plain"
     avoid = [COLOURS[colour]] + ([COLOURS["white"]] if finish == "stripes" else [])  # stripes are half white
     grounds = [b for b in BACKGROUNDS if min(distance(COLOURS[b], rgb) for rgb in avoid) > MIN_CONTRAST]
     background = grounds[(index + index // len(TRAINED_SHAPES)) % len(grounds)]
@@ -59,10 +61,10 @@ def demo_scene(concept: Concept, index: int, rng: np.random.Generator) -> Scene:
 
 
 def write_demo(folder: Path, seed: int = 7) -> list[Path]:
-    """Writes `folder`/<word>/01.png and 01.txt up to 12 for every concept; returns the concept folders."""
+    """Writes `folder`/<concept's folder>/01.png and 01.txt up to 12 for every concept; returns the concept folders."""
     written = []
     for number, concept in enumerate(CONCEPTS):
-        place = folder / concept.word
+        place = folder / concept.folder
         place.mkdir(parents=True, exist_ok=True)
         rng = np.random.default_rng((seed, 5, number))
         for index in range(IMAGES):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import safetensors.torch
 import torch
+from tests.tiny import tiny_tensors, tokenizer, write_tiny, write_truncated
 
 from pivotal.config.build import build
 from pivotal.errors import FormatError
@@ -14,7 +15,6 @@ from pivotal.models.build import build_model
 from pivotal.models.layers import layers_of
 from pivotal.tools.extract import extract
 from pivotal.tools.settings import Extract
-from tests.tiny import tiny_tensors, tokenizer, write_tiny, write_truncated
 
 
 def changed(family: str) -> dict[str, torch.Tensor]:
@@ -22,7 +22,7 @@ def changed(family: str) -> dict[str, torch.Tensor]:
     made = {}
     for name, tensor in tiny_tensors(family).items():
         made[name] = tensor
-        if tensor.dim() >= 2 and name.endswith(("weight", "in_proj_weight")) and "embedding" not in name:
+        if tensor.dim() >= 2 and name.endswith(("weight", "in_proj_weight", "text_projection")) and "embedding" not in name:
             flat = tensor.flatten(1)
             generator = torch.Generator().manual_seed(len(name))
             left = torch.randn(flat.shape[0], 2, generator=generator)

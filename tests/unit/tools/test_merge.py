@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from tests.unit.tools.made import CONV, SHAPES, TEXT, TO_K, deltas, lora, random, write_network
 
 from pivotal.config.build import build
 from pivotal.errors import FormatError, OptionError
@@ -11,7 +12,6 @@ from pivotal.formats.network_delta import rank_of
 from pivotal.formats.network_file import read_network
 from pivotal.tools.merge import merge
 from pivotal.tools.settings import Merge
-from tests.unit.tools.made import CONV, SHAPES, TEXT, TO_K, deltas, lora, random, write_network
 
 
 def run(tmp_path, *sources, **options):
