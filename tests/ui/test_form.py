@@ -122,3 +122,11 @@ def test_the_token_marks_name_fields_that_exist():
     marks = {other for field in told["fields"] for other in field["marks"].values()}
     assert marks == {"token_count", "fill"} <= names
     assert {*told["vectors"].values()} <= names
+
+
+def test_a_section_that_means_nothing_without_a_network_is_hidden_until_one_is_chosen():
+    plain, lora = make(), make({"network.method": "lora"})
+    hidden = {name for name, section in plain.sections.items() if not section.visible}
+    assert hidden == {"network", "targets", "blocks", "pivot"}
+    assert all(section.visible for section in lora.sections.values())
+    assert not lora._boxes["network.factor"].visible and lora._boxes["network.rank"].visible

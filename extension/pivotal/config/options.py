@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 _SPEC = "option"  # the key of an option's spec in its field's metadata
+_SHOWN_WHEN = "shown_when"  # likewise, of a section's
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,9 +41,9 @@ def option(default: Any, help: str, **spec: Any) -> Any:
     return dataclasses.field(default=default, metadata={_SPEC: Spec(help, **spec)})
 
 
-def group(section: type) -> Any:
-    """A field that holds a section of options."""
-    return dataclasses.field(default_factory=section)
+def group(section: type, shown_when: tuple[str, tuple[Any, ...]] | None = None) -> Any:
+    """A field that holds a section of options; `shown_when` holds for those of them that have none of their own."""
+    return dataclasses.field(default_factory=section, metadata={_SHOWN_WHEN: shown_when})
 
 
 def rows() -> Any:
@@ -107,7 +108,10 @@ def walk(config: type, prefix: str = "") -> Iterator[Option]:
     """Every option of `config` outside tables, in the order in which it is declared."""
     for field, hint, row in parts(config):
         if dataclasses.is_dataclass(hint):
-            yield from walk(hint, f"{prefix}{field.name}.")
+            when = field.metadata.get(_SHOWN_WHEN)
+            for inner in walk(hint, f"{prefix}{field.name}."):
+                spec = inner.spec if inner.spec.shown_when else dataclasses.replace(inner.spec, shown_when=when)
+                yield dataclasses.replace(inner, spec=spec)
         elif row is None:
             yield Option(prefix + field.name, *_unwrap(hint), field.default, field.metadata[_SPEC])
 

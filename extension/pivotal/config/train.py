@@ -8,7 +8,7 @@ from pivotal.config.options import group, option, rows
 from pivotal.config.rules import problems_between
 from pivotal.config.sections.dataset import Dataset
 from pivotal.config.sections.embedding import Embedding
-from pivotal.config.sections.network import Blocks, Network, Pivot, Targets
+from pivotal.config.sections.network import WHEN, Blocks, Network, Pivot, Targets
 from pivotal.config.sections.output import Measure, Samples, Save
 from pivotal.config.sections.pace import Schedule
 from pivotal.config.sections.training import Batch, Length, Objective, Optimizer, Precision
@@ -26,9 +26,9 @@ class TrainConfig:
     dataset: Dataset = group(Dataset)
     embeddings: tuple[Embedding, ...] = rows()
     network: Network = group(Network)
-    targets: Targets = group(Targets)
-    blocks: Blocks = group(Blocks)
-    pivot: Pivot = group(Pivot)
+    targets: Targets = group(Targets, WHEN)
+    blocks: Blocks = group(Blocks, WHEN)
+    pivot: Pivot = group(Pivot, WHEN)
     length: Length = group(Length)
     batch: Batch = group(Batch)
     optimizer: Optimizer = group(Optimizer)

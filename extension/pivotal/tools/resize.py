@@ -10,9 +10,8 @@ from torch import Tensor
 from pivotal.errors import FormatError
 from pivotal.formats.network_delta import kind_of, rank_of
 from pivotal.formats.network_file import family_of_network, network_bytes, read_network
-from pivotal.tools import low_rank
 from pivotal.tools.checkpoint import weights_by_key
-from pivotal.tools.low_rank import Difference, Spectrum, chosen_rank, difference_of, kept_part, lora_parts, spectrum_of
+from pivotal.tools.low_rank import ALL, Difference, Spectrum, chosen_rank, difference_of, kept_part, lora_parts, spectrum_of
 from pivotal.tools.made_networks import SUFFIX, device_of, left_out, metadata_of, optional_path, rank_for, span
 from pivotal.tools.results import Report, path_of, refuse_existing, write
 from pivotal.tools.settings import Resize

@@ -1,4 +1,4 @@
-"""Writes the demo datasets: per held-out concept a folder of PNGs, each with a caption that holds the new words."""
+"""Writes the demo datasets: per held-out concept a folder of PNGs, each with a caption that holds the new word."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ IMAGES = 12
 
 @dataclass(frozen=True)
 class Concept:
-    """What the images of `folder` have in common: a colour, a shape or a finish of concepts.py, "" for what goes round."""
+    """What the images of a folder have in common: a colour, a shape or a finish of concepts.py, "" for what goes round."""
 
-    folder: str  # the new words
+    word: str  # the new word, and the folder's name
     caption: str  # with {colour}, {shape}, {background}
     colour: str = ""
     shape: str = ""
@@ -42,7 +42,7 @@ CONCEPTS = (
     Concept("heartix", "a {colour} heartix on a {background} background", shape="heart"),
     Concept("stripex", "a stripex {colour} {shape} on a {background} background", finish="stripes"),
     Concept("sketchix", "a sketchix {colour} {shape} on a {background} background", finish="outline"),
-    Concept("tealish-heartix", "a tealish heartix on a {background} background", colour="teal", shape="heart"),
+    Concept("valentix", "a tealish valentix on a {background} background", colour="teal", shape="heart"),
 )
 
 
@@ -61,10 +61,10 @@ def demo_scene(concept: Concept, index: int, rng: np.random.Generator) -> Scene:
 
 
 def write_demo(folder: Path, seed: int = 7) -> list[Path]:
-    """Writes `folder`/<concept's folder>/01.png and 01.txt up to 12 for every concept; returns the concept folders."""
+    """Writes `folder`/<word>/01.png and 01.txt up to 12 for every concept; returns the concept folders."""
     written = []
     for number, concept in enumerate(CONCEPTS):
-        place = folder / concept.folder
+        place = folder / concept.word
         place.mkdir(parents=True, exist_ok=True)
         rng = np.random.default_rng((seed, 5, number))
         for index in range(IMAGES):

@@ -30,9 +30,8 @@ class Form:
         self._draw_first_page()
         for name, title, note in self._titles():
             self._draw_section(name, title, note)
-        for option in self._options:
-            if option.spec.shown_when:
-                self._show_when(option)
+        for other in dict.fromkeys(option.spec.shown_when[0] for option in self._options if option.spec.shown_when):
+            self._show_by(other)
 
     # -- values
 
@@ -90,7 +89,8 @@ class Form:
         inside = [o for o in self._options if _section_of(o.key) == name and not o.spec.first_page]
         if not inside:
             return
-        with gr.Accordion(title, open=False, elem_id=f"pivotal_section_{name or 'general'}") as accordion:
+        with gr.Accordion(title, open=False, visible=self._is_section_shown(name),
+                          elem_id=f"pivotal_section_{name or 'general'}") as accordion:
             if note:
                 html(f'<div class="pivotal-note">{escape(note)}</div>')
             self._draw_flow(inside)
@@ -128,13 +128,36 @@ class Form:
         if option.spec.shown_when is None:
             return True
         other, wanted = option.spec.shown_when
-        default = next(o.default for o in self._options if o.key == other)
-        return self._values.get(other, default) in wanted
+        return self._first_value(other) in wanted
 
-    def _show_when(self, option: Option) -> None:
-        other, wanted = option.spec.shown_when
-        on_change(self.widgets[other], lambda value: gr.update(visible=value in wanted),
-                  [self.widgets[other]], [self._boxes[option.key]])
+    def _first_value(self, key: str) -> Any:
+        return self._values.get(key, next(option.default for option in self._options if option.key == key))
+
+    def _is_section_shown(self, name: str) -> bool:
+        other = self._master_of(name)
+        return other is None or self._first_value(other) in self._wanted_by(name, other)
+
+    def _master_of(self, name: str) -> str | None:
+        """The option elsewhere without which nothing in the section means anything; None when there is none."""
+        inside = [o for o in self._options if _section_of(o.key) == name and not o.spec.first_page]
+        others = {o.spec.shown_when[0] if o.spec.shown_when else None for o in inside}
+        outside = {other for other in others if other is None or _section_of(other) != name or self._is_first_page(other)}
+        return outside.pop() if len(outside) == 1 else None
+
+    def _wanted_by(self, name: str, other: str) -> set[Any]:
+        return {value for o in self._options if _section_of(o.key) == name and o.spec.shown_when
+                and o.spec.shown_when[0] == other for value in o.spec.shown_when[1]}
+
+    def _show_by(self, other: str) -> None:
+        """Shows and hides, when `other` changes, all that depends on it: in one go, for each answer is a round trip."""
+        dependent = {o.key: o.spec.shown_when[1] for o in self._options if o.spec.shown_when and o.spec.shown_when[0] == other}
+        sections = {name: self._wanted_by(name, other) for name in self.sections if self._master_of(name) == other}
+
+        def show(value: Any) -> list[Any]:
+            return [gr.update(visible=value in wanted) for wanted in (*dependent.values(), *sections.values())]
+
+        boxes = [*(self._boxes[key] for key in dependent), *(self.sections[name] for name in sections)]
+        on_change(self.widgets[other], show if len(boxes) > 1 else lambda value: show(value)[0], [self.widgets[other]], boxes)
 
 
 def _section_of(key: str) -> str:

@@ -11,7 +11,7 @@ from pivotal.config.sections.pace import OwnSchedule, StopUnit
 _ANY = ("lora", "loha", "lokr", "dylora", "oft", "boft", "ia3", "glora", "full")
 _RANKED = ("lora", "loha", "lokr", "dylora", "glora")
 _SIZED = (*_RANKED, "oft", "boft")
-_WHEN = ("network.method", _ANY)
+WHEN = ("network.method", _ANY)  # something is trained besides embeddings
 _WHEN_RANKED = ("network.method", _RANKED)
 
 
@@ -32,12 +32,12 @@ class Network:
                                    source="arXiv:2312.03732", shown_when=_WHEN_RANKED)
     conv_rank: int | None = option(
         None, "Rank of the 3x3 convolutions (LoCon). Empty leaves the residual blocks as they are.", ge=1, le=4096,
-        label="Convolution rank", ss="ss_network_conv_dim", shown_when=_WHEN)
+        label="Convolution rank", ss="ss_network_conv_dim", shown_when=WHEN)
     conv_alpha: float | None = option(None, "Alpha of the 3x3 convolutions. Empty takes alpha.", above=0, le=65536,
                                       label="Convolution alpha", shown_when=_WHEN_RANKED)
     dora: bool = option(False, "Learns each weight's length apart from its direction.", label="DoRA",
                         source="arXiv:2402.09353", shown_when=("network.method", ("lora", "loha", "lokr")))
-    train_norms: bool = option(False, "Trains the norm layers, too.", label="Norm layers", shown_when=_WHEN)
+    train_norms: bool = option(False, "Trains the norm layers, too.", label="Norm layers", shown_when=WHEN)
     factor: int | None = option(None, "Size of LoKr's smaller matrix. Empty halves the sizes evenly.", ge=2, le=4096,
                                 label="LoKr factor", shown_when=("network.method", ("lokr",)))
     unit: int = option(1, "Ranks that DyLoRA trains at once; the rank must be a multiple.", ge=1, le=4096,
@@ -49,7 +49,7 @@ class Network:
     rank_dropout: float = option(0.0, "Share of the ranks that are left out, image by image.", ge=0, le=0.95,
                                  shown_when=("network.method", ("lora", "dylora")))
     module_dropout: float = option(0.0, "Share of the layers whose network is left out in a step.", ge=0, le=0.95,
-                                   shown_when=_WHEN)
+                                   shown_when=WHEN)
     norm_limit: float | None = option(
         None, "Scales a layer's network down when it grows longer than this; 1 is usual. Empty: no limit.", above=0,
         le=1000, label="Scale weight norms", ss="ss_scale_weight_norms", shown_when=("network.method", (*_RANKED, "full", "ia3")))
@@ -58,9 +58,9 @@ class Network:
                                shown_when=_WHEN_RANKED)
     base_file: str = option(
         "", "Continues from this LoRA file, whichever trainer wrote it; embeddings in it go on, too. It stays as it is.",
-        widget="folder", label="Continue from", shown_when=_WHEN)
+        widget="folder", label="Continue from", shown_when=WHEN)
     rank_from_file: bool = option(False, "Takes rank and alpha, layer by layer, from the file that is continued.",
-                                  label="Rank from the file", shown_when=_WHEN)
+                                  label="Rank from the file", shown_when=WHEN)
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Targets:
     unet: bool = option(True, "Puts the network on the UNet, which draws.", label="Train the UNet")
     learning_rate: float = option(
         1e-4, "Learning rate of the network on the UNet; 0.0001 is usual, 0 changes nothing.", ge=0, le=10, first_page=True,
-        label="Network learning rate", ss="ss_unet_lr", shown_when=_WHEN)
+        label="Network learning rate", ss="ss_unet_lr")
     stop_after: float | None = option(None, "Freezes the UNet's network after so much training. Empty trains to the end.",
                                       above=0, label="Stop the UNet after")
     stop_unit: StopUnit = option("never", "Unit of Stop the UNet after.", label="UNet stop unit")
@@ -114,6 +114,6 @@ class Pivot:
 
     order: Literal["together", "embeddings first", "network first"] = option(
         "together", "Trains embeddings and the network together, or one until the pivot and the other after it.",
-        label="Order", shown_when=_WHEN)
+        label="Order")
     at: float = option(0.5, "The pivot: below 1 a fraction of the run, else a step.", above=0, le=10_000_000,
                        label="Pivot at", shown_when=("pivot.order", ("embeddings first", "network first")))
