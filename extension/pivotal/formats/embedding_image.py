@@ -7,9 +7,9 @@ stripes left and right of the picture, which survives a site that strips texts. 
 from __future__ import annotations
 
 import base64
-import binascii
 import io
 import json
+import struct
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -44,7 +44,7 @@ def read_image(path: Path) -> dict[str, Any]:
             text = getattr(image, "text", {}).get(TEXT)
             data = base64.b64decode(text) if text else _unwoven(np.asarray(image.convert("RGB")))
         content = json.loads(data, object_hook=_tensor) if data else None
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, binascii.Error, zlib.error,
+    except (UnidentifiedImageError, OSError, EOFError, ValueError, LookupError, TypeError, SyntaxError, struct.error, zlib.error,
             Image.DecompressionBombError) as error:
         raise FormatError(f"{path.name} is a damaged picture, or its embedding is: {error}") from error
     if not isinstance(content, Mapping):

@@ -30,6 +30,7 @@ _PREFIXES = (  # of dotted keys, and the part of the model they mean; the longer
     ("base_model.model.", "unet"), ("model.diffusion_model.", "unet"), ("diffusion_model.", "unet"),
     ("lora_unet.", "unet"), ("unet.", "unet"),
     ("text_encoder_2.", "te2"), ("text_encoder.", "te"), ("lora_te1.", "te"), ("lora_te2.", "te2"), ("lora_te.", "te"),
+    ("text_encoders.clip_l.transformer.", "te"), ("text_encoders.clip_g.transformer.", "te2"),  # ComfyUI
     ("te1.", "te"), ("te2.", "te2"), ("te.", "te"), ("clip_l.", "te"), ("clip_g.", "te2"), ("clip_h.", "te"),
 )
 _BARE_UNET = ("down_blocks.", "mid_block.", "up_blocks.", "conv_in.", "conv_out.", "time_embedding.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,10 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from pivotal.errors import FormatError
+
+# What torch's reader of pickles raises on bytes at random, as seen on some thousands of damaged files.
+_BROKEN = (RuntimeError, pickle.UnpicklingError, struct.error, EOFError, ValueError, LookupError, TypeError, AttributeError,
+           AssertionError, OverflowError, MemoryError)
 
 
 def checked_size(path: Path, largest: int, what: str) -> int:
@@ -69,7 +74,7 @@ def read_pickled(path: Path) -> Mapping[Any, Any]:
         content = torch.serialization.load(io.BytesIO(path.read_bytes()), map_location="cpu", weights_only=True)
     except OSError as error:
         raise FormatError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (RuntimeError, pickle.UnpicklingError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except _BROKEN as error:
         raise FormatError(f"{path.name} cannot be read without running code that is in it, or is damaged; "
                           f"convert it to .safetensors first ({' '.join(str(error).split())[:120]}).") from error
     if not isinstance(content, Mapping):

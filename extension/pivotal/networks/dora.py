@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from pivotal.errors import FormatError
 from pivotal.networks.adapter import Parts
+from pivotal.networks.weighted import without_autocast
 
 
 def column_lengths(weight: Tensor) -> Tensor:
@@ -28,7 +29,9 @@ def low_rank_lengths(weight: Tensor, down: Tensor, up: Tensor, squares: Tensor) 
         squares: (inputs,), the squares of the weight's own lengths.
     """
     flat = down.flatten(1)
-    with torch.autocast(weight.device.type, enabled=False):
+    if weight.element_size() == 1:
+        weight = weight.to(torch.float16)  # hosts store weights in fp8, which nothing multiplies
+    with without_autocast(weight.device):
         # In the weight's format: a copy in fp32 would be as large as the weight, and this term is small.
         met = (up.t().to(weight.dtype) @ weight.flatten(1)).float()
         added = (2 * met + (up.t() @ up) @ flat).mul_(flat).sum(0)

@@ -54,7 +54,7 @@ def fits(method: str, module: nn.Module) -> bool:
             return False
         if module.in_channels == _INPAINTING_INPUTS:
             return False
-    elif not isinstance(module, nn.Linear):
+    elif not isinstance(module, nn.Linear) or not module.weight.is_floating_point():  # packed numbers of 4 or 8 bits
         return False
     return method not in ("oft", "boft") or module.weight.shape[0] % 2 == 0
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from pivotal.networks.adapter import Adapter, Parts
 from pivotal.networks.settings import LayerSettings
+from pivotal.networks.weighted import without_autocast
 
 
 class Rotation(Adapter):
@@ -42,7 +43,7 @@ class Rotation(Adapter):
 
     def rotations(self) -> Tensor:
         """R - 1 = 2 (1 - Q)^-1 Q of every block, where R = (1 + Q) (1 - Q)^-1, fp32."""
-        with torch.autocast(self.blocks.device.type, enabled=False):
+        with without_autocast(self.blocks.device):
             q = self.blocks - self.blocks.transpose(-1, -2)
             if self.limit:
                 # As the readers of such files shrink it: all blocks of a layer together.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -11,6 +12,12 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 Build = Callable[..., Tensor]
+_AUTOCASTING = ("cpu", "cuda", "xpu")  # torch 2.1, which A1111 has, raises for others
+
+
+def without_autocast(device: torch.device) -> AbstractContextManager[object]:
+    """Computes in the formats of the tensors, also where the caller does not."""
+    return torch.autocast(device.type, enabled=False) if device.type in _AUTOCASTING else nullcontext()
 
 
 def weighted(layer: nn.Module, x: Tensor, weight: Tensor) -> Tensor:
@@ -77,14 +84,14 @@ class _Rebuilt(torch.autograd.Function):
     def forward(ctx: Any, layer: nn.Module, padding: tuple[int, ...], build: Build, x: Tensor, *factors: Tensor) -> Tensor:
         ctx.layer, ctx.padding, ctx.build = layer, padding, build
         ctx.save_for_backward(x, *factors)
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x.device):
             return _run(layer, padding, x, build(*factors).to(x.dtype))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, *factors = ctx.saved_tensors
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x.device):
             with torch.enable_grad():
                 leaves = [factor.detach().requires_grad_() for factor in factors]
                 weight = ctx.build(*leaves)
@@ -102,14 +109,14 @@ class _ByColumns(torch.autograd.Function):
     def forward(ctx: Any, layer: nn.Module, padding: tuple[int, ...], x: Tensor, change: Tensor) -> Tensor:
         ctx.layer, ctx.padding = layer, padding
         ctx.save_for_backward(x, change)
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x.device):
             return _run(layer, padding, x * _columns(change, x), layer.weight.detach().to(x.dtype))
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, change = ctx.saved_tensors
-        with torch.autocast(x.device.type, enabled=False):
+        with without_autocast(x.device):
             to_scaled = _to_input(ctx.layer, ctx.padding, grad, x.shape, ctx.layer.weight.detach().to(x.dtype))
             to_change = (to_scaled * x).float()
             to_change = to_change.sum((0, 2, 3)) if isinstance(ctx.layer, nn.Conv2d) else to_change.flatten(0, -2).sum(0)

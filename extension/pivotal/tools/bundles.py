@@ -14,6 +14,7 @@ from pivotal.errors import FormatError, OptionError
 from pivotal.formats.bundle import PREFIX, bundle_keys, split_bundle_key, word_problem
 from pivotal.formats.embedding_file import SECOND, bundled_words, encoders_in, read_embedding
 from pivotal.formats.embedding_writing import embedding_files
+from pivotal.formats.network_family import family_by_words
 from pivotal.formats.network_file import family_of_network, hashed_bytes, read_network
 from pivotal.formats.reading import read_safetensors
 from pivotal.tools.results import Report, path_of, refuse_existing, write
@@ -73,7 +74,8 @@ def add_to_bundle(settings: AddToBundle) -> Report:
     source, target, tensors, metadata = _opened(settings.source, settings.target, settings.replace)
     if not settings.embeddings:
         raise OptionError({"embeddings": "needs one embedding file or more"})
-    encoders = _encoders(source)
+    family = family_of_network(read_network(source))
+    encoders = None if family is None else 2 if family == "sdxl" else 1
     added = {}
     for text in settings.embeddings:
         word, path = _named(text)
@@ -81,6 +83,9 @@ def add_to_bundle(settings: AddToBundle) -> Report:
             raise FormatError(f"{source.name} already has an embedding {word}; remove or rename it first.")
         added[word] = read_embedding(path, encoders or encoders_in(path))
         tensors |= bundle_keys(word, added[word])
+    others = family_by_words(added)
+    if family and others and family != others:
+        raise FormatError(f"{source.name} is for {family}, the embeddings are for {others}; they do not fit together.")
     if len({tuple(tensor.shape[1] for tensor in vectors) for vectors in added.values()}) > 1:
         raise FormatError("The embeddings have vectors of different widths; they are not of one family.")
     said = ", ".join(_described(word, vectors) for word, vectors in added.items())
@@ -139,12 +144,6 @@ def _written(target: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str,
     if "ss_output_name" in kept:
         kept["ss_output_name"] = target.stem  # two files with one alias: AUTOMATIC1111 forbids it for both
     return Report(write({target: hashed_bytes(tensors, kept)}, replace), text)
-
-
-def _encoders(source: Path) -> int | None:
-    """How many text encoders the network's family has; None when it does not tell."""
-    family = family_of_network(read_network(source))
-    return None if family is None else 2 if family == "sdxl" else 1
 
 
 def _named(text: str) -> tuple[str, Path]:

@@ -44,6 +44,7 @@ WRITERS = {  # who -> one layer of the UNet and one of the text encoder of SD 1,
                            | two(f"text_encoder.{SELF}", ".lora_A.default.weight", ".lora_B.default.weight"),
     "OneTrainer": two(f"lora_unet.{Q}", *KOHYA) | two(f"lora_te.{SELF}", *KOHYA),
     "OneTrainer OMI": two(f"unet.{Q}", *KOHYA) | two(f"clip_l.{SELF}", *KOHYA),
+    "ComfyUI": two(f"diffusion_model.{Q}", *PEFT) | two(f"text_encoders.clip_l.transformer.{SELF}", *PEFT),
     "te1": two(f"unet.{Q}", *KOHYA) | two(f"te1.{SELF}", *KOHYA),
 }
 

@@ -93,3 +93,11 @@ def test_lengths_without_a_place_are_refused(method):
     layer = nn.Linear(12, 20)
     with pytest.raises(FormatError, match="switch DoRA on"):
         trained(method, layer, dora=False).load(trained(method, layer).tensors())
+
+
+def test_a_weight_stored_in_fp8_is_measured():
+    layer = nn.Linear(12, 20).to(torch.float8_e4m3fn).requires_grad_(False)
+    adapter = Lora(layer, LayerSettings(3, 1.5, dora=True), seeded())
+    torch.testing.assert_close(adapter.lengths.detach(), layer.weight.float().norm(dim=0))
+    x = torch.randn(4, 12, dtype=torch.bfloat16)
+    assert adapter.change(x, torch.zeros(4, 20, dtype=torch.bfloat16)).eq(0).all()

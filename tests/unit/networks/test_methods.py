@@ -15,6 +15,13 @@ def parts_of(*names):
     return {name: torch.ones(4, 4) for name in names}
 
 
+def packed():
+    """A linear layer as 4-bit hosts keep it: two numbers in a byte."""
+    layer = nn.Linear(4, 4)
+    layer.weight = nn.Parameter(torch.zeros(8, 1, dtype=torch.uint8), requires_grad=False)
+    return layer
+
+
 @pytest.mark.parametrize(("method", "module", "expected"), [
     ("lora", nn.Linear(4, 4), True),
     ("lora", nn.Conv2d(4, 4, 3), True),
@@ -22,6 +29,7 @@ def parts_of(*names):
     ("lora", nn.Conv2d(9, 4, 3), False),  # A1111 takes it for an inpainting model and adds inputs to the change
     ("lora", nn.LayerNorm(4), False),
     ("lora", nn.Embedding(4, 4), False),
+    ("lora", packed(), False),
     ("glora", nn.Linear(4, 4), True),
     ("glora", nn.Conv2d(4, 4, 1), False),  # A1111 multiplies the weight as a matrix
     ("oft", nn.Linear(4, 6), True),

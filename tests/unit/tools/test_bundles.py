@@ -87,9 +87,11 @@ def test_an_embedding_is_added_under_a_word_of_ones_choice(tmp_path):
     assert report.text == "Added better (2 vectors of width 768)."
 
 
-def test_an_embedding_of_another_family_is_not_added(tmp_path):
-    source, added = bundled(tmp_path), embedding(tmp_path / "xl.safetensors", XL)
-    with pytest.raises(FormatError, match="is an embedding for SDXL"):
+@pytest.mark.parametrize(("vectors", "said"), [
+    (XL, "is an embedding for SDXL"), ((random(1, 1024),), "is for sd1, the embeddings are for sd2")])
+def test_an_embedding_of_another_family_is_not_added(tmp_path, vectors, said):
+    source, added = bundled(tmp_path), embedding(tmp_path / "other.safetensors", vectors)
+    with pytest.raises(FormatError, match=said):
         add_to_bundle(build(AddToBundle, {"source": str(source), "embeddings": [str(added)], "target": str(tmp_path / "out")}))
 
 
