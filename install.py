@@ -2,10 +2,11 @@
 
     python3 install.py webui [flags]            a WebUI of our own with the Train tab; --help lists its flags
     python3 install.py train RUN.yaml [flags]   one training run without a page; --help lists its flags
+    python3 install.py tool NAME ...            something with finished files (resize, merge, ...); --help lists the tools
     python3 install.py test [--env newest|a1111|forge|all] [arguments of pytest]
     python3 install.py                          what a WebUI calls at each of its starts
 
-The first three make an environment beside this file (.venv; the tests also .venv-a1111 and .venv-forge) with torch
+The first four make an environment beside this file (.venv; the tests also .venv-a1111 and .venv-forge) with torch
 2.13.0. For another build set TORCH_COMMAND, as in AUTOMATIC1111: TORCH_COMMAND="pip install torch --index-url URL".
 The last one installs only what the WebUI lacks of extension/requirements.txt, and never changes a version it has.
 
@@ -276,12 +277,12 @@ def run_tests(arguments: list[str]) -> int:
 
 
 def main(arguments: list[str]) -> int:
-    """One of the four uses that this file's first lines name."""
+    """One of the five uses that this file's first lines name."""
     if sys.version_info < (3, 10):  # noqa: UP036  this file is what tells the owner of an older one
         raise InstallError(f"Python 3.10 or newer is needed; this is {sys.version.split()[0]} ({sys.executable}).")
     if not arguments:
         return complete_host()
-    if arguments[0] in {"webui", "train"}:
+    if arguments[0] in {"webui", "train", "tool"}:
         return become([make_environment("newest", tools=False), "-m", "pivotal", *arguments])
     if arguments[0] == "test":
         return run_tests(arguments[1:])

@@ -14,6 +14,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from pivotal.cli_tools import add_tool_commands
 from pivotal.config.build import options_of
 from pivotal.config.derived import add_flags, docs_table, flags_to_flat
 from pivotal.config.files import read_run_file
@@ -56,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True)
     table = commands.add_parser("options", help="Prints the README's table of all options.")
     table.set_defaults(command=_options)
+    add_tool_commands(commands)
     for name, command, text in (("webui", _webui, "Serves the page."), ("train", _train, "Carries out a run file.")):
         sub = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
         sub.add_argument("--data-dir", type=Path, default=ROOT / "data", help="Holds models, embeddings and outputs.")

@@ -32,17 +32,21 @@ def add_tool_commands(subparsers: Any) -> None:
 
 def _add(parser: argparse.ArgumentParser, tool: Tool, option: Option) -> None:
     limits, default = range_text(option), default_text(option)
-    text = option.spec.help + (f" {limits}." if limits else "") + (f" Default: {default}." if default else "")
-    text = text.replace("%", "%%")
+    text = option.spec.help + (f" Values: {limits}." if limits else "") + (f" Default: {default}." if default else "")
     many = {"nargs": "+"} if option.type is tuple else {}
+    common = {"dest": option.key, "default": argparse.SUPPRESS, "help": text.replace("%", "%%")}
     if option.key in tool.given:
-        parser.add_argument(option.key, metavar=_GIVEN[option.key], help=text, **many)
-    elif option.type is bool:
-        parser.add_argument(option.flag, dest=option.key, nargs="?", const="true", default=argparse.SUPPRESS,
-                            metavar="true|false", help=text)
+        parser.add_argument(option.key, metavar=_GIVEN[option.key], help=common["help"], **many)
+    elif option.type is bool:  # takes no value, which would swallow the file's name after it
+        parser.add_argument(option.flag, action=argparse.BooleanOptionalAction, **common)
     else:
-        parser.add_argument(option.flag, dest=option.key, default=argparse.SUPPRESS, metavar=option.type.__name__.upper(),
-                            help=text, **many)
+        parser.add_argument(option.flag, metavar=_metavar(option), **common, **many)
+
+
+def _metavar(option: Option) -> str:
+    if option.spec.widget == "folder":
+        return "PATH"
+    return {int: "N", float: "X"}.get(option.type, "WORD")
 
 
 def _run(known: argparse.Namespace, rest: Sequence[str]) -> int:

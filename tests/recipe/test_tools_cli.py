@@ -42,7 +42,7 @@ def test_networks_are_merged_with_weights(tmp_path):
 
 def test_a_lora_is_extracted(tmp_path):
     base, tuned = write_tiny(tmp_path / "base.safetensors"), write_tiny(tmp_path / "tuned.safetensors", seed=1)
-    assert call("tool", "extract", str(base), str(tuned), str(tmp_path / "out"), "--rank", "4", "--text-encoders", "false") == 0
+    assert call("tool", "extract", str(base), str(tuned), str(tmp_path / "out"), "--rank", "4", "--no-text-encoders") == 0
     layers = read_network(tmp_path / "out.safetensors").layers
     assert layers and {rank_of(parts) for parts in layers.values()} == {4}
 
@@ -62,7 +62,7 @@ def test_an_existing_file_is_replaced_when_asked(tmp_path, capsys):
     words = ("tool", "resize", str(source), str(source), "--rank", "2")
     assert call(*words) == 1 and "exists, and nothing was written" in capsys.readouterr().err
     assert rank_of(read_network(source).layers[TO_K]) == 6
-    assert call(*words, "--replace") == 0
+    assert call("tool", "resize", "--replace", *words[2:]) == 0
     assert rank_of(read_network(source).layers[TO_K]) == 2
 
 

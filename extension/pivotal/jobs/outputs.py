@@ -65,13 +65,9 @@ class Outputs:
         return made
 
     def words(self) -> dict[str, TrainedEmbedding]:
-        """Word of prompts -> embedding, of those that were trained or came with the continued file."""
-        return {safe_file_name(embedding.placeholder): embedding
-                for row, embedding in zip(self.config.embeddings, self.trainees.embeddings, strict=True)
-                if row.train or self._carried(row.placeholder)}
-
-    def _carried(self, word: str) -> bool:
-        return self.plan.base is not None and word in self.plan.base.embeddings
+        """Word of prompts -> embedding, of all that captions may use: a network that learned beside a finished embedding
+        is as lost without it as without a new one."""
+        return {safe_file_name(embedding.placeholder): embedding for embedding in self.trainees.embeddings}
 
     def _own_files(self, step: int, final: bool) -> list[tuple[TrainedEmbedding, Path]]:
         """Which embeddings get files of their own, and where."""

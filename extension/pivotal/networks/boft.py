@@ -11,6 +11,7 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from pivotal.networks.rotation import Rotation
 
@@ -27,14 +28,20 @@ class Boft(Rotation):
         return (count & -count).bit_length(), count, size, size
 
     def turned(self, z: Tensor) -> Tensor:
-        turns = self.rotations().to(z.dtype)
-        batch, outputs, places = z.shape
-        size = self.blocks.shape[-1]
-        change = torch.zeros_like(z)
-        for number, turn in enumerate(turns):
-            half = 2**number * size // 2
-            shuffled = (batch, outputs // (2 * half), 2, half, places)
-            now = (z + change).view(shuffled).transpose(2, 3).reshape(batch, -1, size, places)
-            step = torch.matmul(turn, now).view(batch, outputs // (2 * half), half, 2, places)
-            change = change + step.transpose(2, 3).reshape(z.shape)
-        return change
+        if not torch.is_grad_enabled():
+            return _turned(z, self.rotations())
+        # Every turn would keep a copy of the outputs for the way back; so they are turned again there.
+        return checkpoint(_turned, z, self.rotations(), use_reentrant=False, preserve_rng_state=False)
+
+
+def _turned(z: Tensor, turns: Tensor) -> Tensor:
+    """One turn after the other; the change is summed up apart from what is changed."""
+    batch, _, places = z.shape
+    size = turns.shape[-1]
+    change = torch.zeros_like(z)
+    for number, turn in enumerate(turns.to(z.dtype)):
+        half = 2**number * size // 2
+        now = (z + change).view(batch, -1, 2, half, places).transpose(2, 3).reshape(batch, -1, size, places)
+        step = torch.matmul(turn, now).view(batch, -1, half, 2, places)
+        change = change + step.transpose(2, 3).reshape(z.shape)
+    return change

@@ -56,7 +56,7 @@ def split_bundle(settings: SplitBundle) -> Report:
         stem = "".join("_" if letter in _UNSAFE or not letter.isprintable() else letter for letter in word).strip(" .") or "_"
         for ending, data in embedding_files(word, vectors, settings.style).items():
             path = folder / f"{stem}{ending}"
-            if path in made:
+            if path.name.lower() in {other.name.lower() for other in made}:  # Windows and macOS know no capitals
                 raise FormatError(f"{source.name}: two of its words would both be written to {path.name}; rename one of them "
                                   "first.")
             made[path] = data

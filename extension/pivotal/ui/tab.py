@@ -20,6 +20,7 @@ from pivotal.ui.form import Form
 from pivotal.ui.gradio_compat import html, keep_out_of_ui_config, on_click
 from pivotal.ui.labels import label_of_key
 from pivotal.ui.progress import problem_list
+from pivotal.ui.tools import draw_tools
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ def build_tab(desk: Desk) -> None:
             form = Form(TrainConfig, demo if _is_toy(desk) else {})
             run_file, to_file, from_file = _draw_run_file()
             _draw_counter()
+            draw_tools()
         with gr.Column(scale=2, min_width=320):
             with gr.Row():
                 train, stop, resume = _draw_buttons()

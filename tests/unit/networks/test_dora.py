@@ -68,6 +68,21 @@ def test_output_and_gradients_are_those_of_the_rescaled_weight(method, kind):
         torch.testing.assert_close(grads[name], parameter.grad, rtol=1e-3, atol=2e-3, msg=name)
 
 
+@every
+def test_lengths_are_measured_exactly_under_autocast(method, kind):
+    """In bf16 a change of a thousandth of a length would vanish."""
+    adapter = trained(method, LAYERS[kind]())
+    x = torch.randn(INPUTS[kind], generator=seeded(4))
+    expected = adapter.change(x, adapter.layer(x))
+    with torch.no_grad():
+        adapter.lengths.copy_(columns(adapter.layer.weight + adapter.delta()).flatten())
+        same = adapter.change(x, adapter.layer(x))
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found = adapter.change(x, adapter.layer(x).float())
+    torch.testing.assert_close(found, same, rtol=1e-3, atol=2e-2)
+    assert not torch.allclose(same, expected, atol=1e-2)
+
+
 @pytest.mark.parametrize("method", [Lora, LoHa, LoKr])
 def test_a_file_without_lengths_keeps_its_change(method):
     layer = nn.Linear(12, 20)

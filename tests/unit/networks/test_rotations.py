@@ -77,3 +77,12 @@ def test_a_limit_of_norms_leaves_turns_alone(method):
     before = adapter.blocks.clone()
     adapter.limit_norm(1e-3)
     assert torch.equal(adapter.blocks, before)
+
+
+def test_boft_keeps_its_outputs_once_for_the_way_back():
+    adapter, kept = trained(Boft, nn.Linear(10, 64), rank=2), []
+    x = torch.randn(500, 10)
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: kept.append(tensor) or tensor, lambda tensor: tensor):
+        adapter(x)
+    assert len(adapter.blocks) == 6
+    assert sum(tensor.numel() >= 500 * 64 for tensor in kept) <= 1

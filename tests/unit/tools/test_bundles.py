@@ -124,7 +124,11 @@ def test_words_become_names_that_every_file_system_takes(tmp_path):
     source = write_network(tmp_path / "in.safetensors", words={"<a/b>: c": ONE})
     (path,) = split_bundle(build(SplitBundle, {"source": str(source)})).files
     assert path.name == "_a_b__ c.safetensors" and path.is_file()
-    source = write_network(tmp_path / "two.safetensors", words={"a/b": ONE, "a:b": TWO})
+
+
+@pytest.mark.parametrize("words", [("a/b", "a:b"), ("Word", "word")])
+def test_words_that_would_be_one_file_on_some_system_are_named(tmp_path, words):
+    source = write_network(tmp_path / "two.safetensors", words=dict(zip(words, (ONE, TWO), strict=True)))
     with pytest.raises(FormatError, match="two of its words"):
         split_bundle(build(SplitBundle, {"source": str(source)}))
     assert not (tmp_path / "two_embeddings").exists()
