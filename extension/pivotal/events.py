@@ -61,6 +61,7 @@ class Saved:
     path: Path
     kind: Literal["embedding", "network", "state"]
     final: bool
+    prompt: str = ""  # what to write into a prompt to use it: a word, or a network's tag with the words it brings
 
 
 @dataclass(frozen=True)

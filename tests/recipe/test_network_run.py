@@ -10,7 +10,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 
 from fake_host import FakeHost, write_dataset
-from pivotal.events import Finished, Noticed, StepDone
+from pivotal.events import Finished, Noticed, Saved, StepDone
 from pivotal.formats.network_delta import kind_of
 from pivotal.formats.network_file import read_network
 from runs import carry_out, fingerprint
@@ -99,6 +99,8 @@ def test_bundles_carry_every_word(tmp_path, family, count):
     _, events = run(host, images, embeddings=True, length__steps=2, measure__images=0, **rows)
     path = tmp_path / "models" / "Lora" / "run.safetensors"
     assert events[-1].files == (path,) and not list((tmp_path / "embeddings").glob("*"))
+    assert [event.prompt for event in events if isinstance(event, Saved) and event.kind == "network"] == [
+        " ".join(["<lora:run:1>", *words])]
     bundled = read_network(path).embeddings
     assert sorted(bundled) == sorted(words)
     assert all([tensor.shape[1] for tensor in bundled[word]] == list(host.model.widths) for word in words)

@@ -37,6 +37,7 @@ class Artifact:
     path: Path
     data: bytes
     kind: Literal["embedding", "network", "card"]
+    prompt: str = ""  # what to write into a prompt to use it
 
 
 class Outputs:
@@ -88,7 +89,7 @@ class Outputs:
         about = embedding_metadata(common, self.model, embedding.placeholder)
         data = embedding_bytes(tuple(embedding.values), about)
         verify_embedding(data, embedding)
-        return Artifact(path, data, "embedding")
+        return Artifact(path, data, "embedding", path.stem)
 
     def _network(self, common: dict[str, str], step: int, final: bool) -> Artifact:
         path = network_path(self.folders, self.config.name, None if final else step)
@@ -98,7 +99,7 @@ class Outputs:
         about = network_metadata(common, self.config, self.model, self.plan.captions, list(words), path.stem)
         data = network_bytes(layers, bundled, about, self.config.save.precision)
         verify_network(data, path.name, self.trainees.networks, bundled, self.config.save.precision)
-        return Artifact(path, data, "network")
+        return Artifact(path, data, "network", " ".join([f"<lora:{path.stem}:1>", *words]))
 
     def _card(self) -> Artifact:
         path = network_path(self.folders, self.config.name).with_suffix(".json")

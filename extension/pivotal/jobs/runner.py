@@ -182,7 +182,7 @@ class Run:
                 continue
             if file.kind != "card":
                 self._refresh(file.path)
-                self.emit(Saved(step, file.path, file.kind, final))
+                self.emit(Saved(step, file.path, file.kind, final, file.prompt))
                 written.append(file.path)
         return written
 
@@ -191,13 +191,8 @@ class Run:
             word = safe_file_name(row.placeholder)
             if row.train and word != row.placeholder:
                 self.emit(Noticed(f"{row.placeholder!r} cannot be a file's name everywhere; the word for prompts is {word!r}."))
-        network = next((file.path for file in files if file.kind == "network"), None)
-        if network is None:
-            return
-        words = [safe_file_name(row.placeholder) for row in self.config.embeddings if row.train]
-        self.emit(Noticed("In a prompt: " + " ".join([f"<lora:{network.stem}:1>", *words])))
-        own = {file.path.stem for file in files if file.kind == "embedding"} & set(words)
-        if own and self.config.save.bundle:
+        own = {file.path.stem for file in files if file.kind == "embedding"}
+        if own and self.config.save.bundle and any(file.kind == "network" for file in files):
             why = ("an embedding of that name was there already, which hosts prefer to a bundled one"
                    if self.host.reads_bundles else "this host does not read bundled embeddings")
             self.emit(Noticed(f"{', '.join(sorted(own))}: written as a file of its own, too, as {why}."))

@@ -34,6 +34,7 @@ class JobView:
     rates: Mapping[str, float] = field(default_factory=dict)
     samples: tuple[tuple[int, str, Path], ...] = ()  # (step, prompt, file), latest last
     files: tuple[Path, ...] = ()
+    prompts: Mapping[str, str] = field(default_factory=dict)  # file -> what to write into a prompt to use it
     log: tuple[str, ...] = ()
     message: str = ""
     problems: Mapping[str, str] = field(default_factory=dict)
@@ -66,7 +67,9 @@ def _changed(view: JobView, event: Event) -> dict[str, object]:
     if isinstance(event, Sampled):
         return {"samples": (*view.samples, (event.step, event.prompt, event.path))[-SAMPLES:]}
     if isinstance(event, Saved):
-        return {} if event.kind == "state" else {"files": (*(p for p in view.files if p != event.path), event.path)}
+        return {} if event.kind == "state" else {
+            "files": (*(path for path in view.files if path != event.path), event.path),
+            "prompts": {**view.prompts, str(event.path): event.prompt}}
     if isinstance(event, Failed):
         return {"state": "failed", "message": event.message, "problems": dict(event.problems), "phase": ""}
     if isinstance(event, Finished):

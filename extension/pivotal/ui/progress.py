@@ -126,9 +126,9 @@ def _chart(view: JobView) -> str:
 def _files(view: JobView) -> str:
     if not view.files:
         return ""
-    rows = "".join(f'<li><b class="pivotal-word">{escape(path.stem)}</b> <code>{escape(str(path))}</code></li>'
-                   for path in view.files)
-    return ('<div class="pivotal-title">Written: use the bold word in your prompts</div>'
+    rows = "".join(f'<li><b class="pivotal-word">{escape(view.prompts.get(str(path), path.stem))}</b> '
+                   f"<code>{escape(str(path))}</code></li>" for path in view.files)
+    return ('<div class="pivotal-title">Written: use the bold text in your prompts</div>'
             f'<ul class="pivotal-files">{rows}</ul>')
 
 
