@@ -10,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
+import torch
 from PIL import Image
 
 from pivotal.formats.embedding_file import read_embedding
@@ -34,7 +35,8 @@ class FakeHost:
 
     name = "fake"
 
-    def __init__(self, data: Path, family: str = "sd1", *, reads_bundles: bool = True):
+    def __init__(self, data: Path, family: str = "sd1", *, reads_bundles: bool = True, inputs: int = 4,
+                 dtype: torch.dtype = torch.float32):
         self.reads_bundles = reads_bundles
         self._folders = Folders(data / "embeddings", data / "models" / "Lora", data / "pivotal")
         for folder in (self._folders.embeddings, self._folders.loras, self._folders.scratch):
@@ -44,7 +46,8 @@ class FakeHost:
         self.refreshed: list[Path] = []
         self.interrupted = False
         self.inside = False
-        self.model: DiffusionModel = build_model(tiny_tensors(family), tokenizer=tokenizer(), resolution=64)
+        self.model: DiffusionModel = build_model(tiny_tensors(family, dtype=dtype, inputs=inputs), tokenizer=tokenizer(),
+                                                 resolution=64)
 
     def checkpoint(self) -> Checkpoint | None:
         return Checkpoint("tiny", Path("tiny.safetensors"), self.family, input_blocks(self.model))

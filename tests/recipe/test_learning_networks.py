@@ -32,7 +32,7 @@ HEARTS = {"name": "hearts", "dataset.folder": str(DEMO / "heartix"), "length.ste
           "network.method": "lora", "network.conv_rank": 8, "targets.learning_rate": 0.004, "schedule.kind": "cosine"}
 PAIRS = (("red", "white"), ("blue", "gray"), ("yellow", "black"), ("green", "pink"), ("black", "yellow"), ("purple", "white"),
          ("brown", "gray"), ("white", "blue"))
-GROUNDS = ("white", "gray", "black", "yellow", "pink", "blue", "white", "black")
+GROUNDS = ("white", "gray", "black", "yellow", "pink", "blue")
 COLOURED = tuple(f"a {colour} WORD on a {ground} background" for colour, ground in PAIRS)
 TEALISH = tuple(f"a tealish WORD on a {ground} background" for ground in GROUNDS)
 METHODS = {
@@ -129,7 +129,8 @@ def both(tmp_path_factory) -> Lesson:
     run_file = DEMO / "valentix.yaml"
     flat = read_run_file(run_file)
     flat |= {"dataset.folder": str(run_file.parent / flat["dataset.folder"])}
-    prompts = {"both": filled(TEALISH, "valentix", "<lora:valentix:1> "), "words": filled(TEALISH, "valentix", "<lora:valentix:0> "),
+    prompts = {"both": filled(TEALISH, "valentix", "<lora:valentix:1> "),
+               "words": filled(TEALISH, "valentix", "<lora:valentix:0> "),
                "circles": filled(TEALISH, "circle", "<lora:valentix:0> ")}
     return lesson(tmp_path_factory.mktemp("both"), flat, ("targets.learning_rate", "optimizer.learning_rate"), prompts,
                   filled(TEALISH, "valentix")[0])
@@ -144,6 +145,7 @@ def test_a_lora_learns_a_shape_that_the_checkpoint_cannot_draw(hearts):
 
 
 def test_what_the_lora_was_not_shown_to_change_stays_as_prompted(hearts):
+    assert {judge(picture).colour for picture in hearts.pictures["control shape"]} == {colour for colour, _ in PAIRS}
     wrong = [judge(picture).colour for picture, (colour, _) in zip(hearts.pictures["taught shape"], PAIRS, strict=True)
              if judge(picture).colour != colour]
     assert len(wrong) <= 2, wrong
@@ -171,8 +173,10 @@ def test_without_the_tag_the_checkpoint_draws_and_weighs_as_before(request, taug
 @pytest.mark.parametrize(("taught", "kind"), [("hearts", "shape"), ("both", "both")])
 def test_the_next_prompt_uses_a_file_retrained_under_its_name(request, taught, kind):
     drawn = request.getfixturevalue(taught).pictures
-    for older, newer in zip(drawn[f"control {kind}"], drawn[f"taught {kind}"], strict=True):
-        assert np.abs(older.astype(int) - newer).mean() > 1
+    moved = [np.abs(older.astype(int) - newer).mean()
+             for older, newer in zip(drawn[f"control {kind}"], drawn[f"taught {kind}"], strict=True)]
+    print(np.round(moved, 1).tolist())
+    assert min(moved) > 1  # of 255
 
 
 def test_pivotal_tuning_learns_the_colour_and_the_shape(both):
@@ -183,14 +187,14 @@ def test_pivotal_tuning_learns_the_colour_and_the_shape(both):
     assert np.median(colours["taught"]) < np.median(colours["control"]) - 45  # green to teal is about 95
     assert np.median(colours["taught"]) < 45
     assert np.median(shapes["taught"]) > np.median(shapes["control"]) + 0.2
-    assert (shapes["taught"] > 0).sum() >= 5 and not (shapes["control"] > 0).any()
+    assert (shapes["taught"] > 0).sum() >= 4 and not (shapes["control"] > 0).any()
 
 
 def test_the_embedding_carries_the_colour_and_the_network_the_shape(both):
     words, whole = both.pictures["taught words"], both.pictures["taught both"]
     circles = {run: from_teal(both.pictures[f"{run} circles"]) for run in ("control", "taught")}
     print({"words": np.round(leads(words), 2).tolist()} | {run: np.round(values).tolist() for run, values in circles.items()})
-    assert np.median(circles["taught"]) < np.median(circles["control"]) - 35
+    assert np.median(circles["taught"]) < np.median(circles["control"]) - 45
     assert {judge(picture).shape for picture in both.pictures["taught circles"]} == {"circle"}
     assert np.median(leads(whole)) > np.median(leads(words)) + 0.15
 

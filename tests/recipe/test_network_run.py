@@ -6,6 +6,7 @@ import json
 
 import pytest
 import torch
+from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
 
@@ -17,6 +18,7 @@ from runs import carry_out, fingerprint
 
 NETWORK = {"network.method": "lora", "network.rank": 4, "network.alpha": 4, "targets.learning_rate": 0.01,
          "measure.images": 4}
+RATES = {"oft": 3e-3, "boft": 3e-3, "full": 1e-3, "loha": 0.03, "ia3": 0.05, "dylora": 3e-3}
 METHODS = ("lora", "loha", "lokr", "dylora", "oft", "boft", "ia3", "glora", "full")
 
 
@@ -41,7 +43,7 @@ def images(tmp_path):
 def test_every_method_learns_on_every_family_and_leaves_no_trace(tmp_path, images, method, family):
     host = FakeHost(tmp_path, family)
     before = fingerprint(host)
-    rate = {"oft": 3e-3, "boft": 3e-3, "full": 1e-3, "loha": 0.03, "ia3": 0.05, "dylora": 3e-3}.get(method, 0.01)
+    rate = RATES.get(method, 0.01)
     outcome, events = run(host, images, network__method=method, targets__learning_rate=rate, length__steps=10,
                           targets__text_encoder_1=True, targets__text_encoder_2=family == "sdxl",
                           network__conv_rank=4, network__conv_alpha=4, targets__text_encoder_1_rate=rate / 2,
@@ -219,3 +221,54 @@ def test_a_gap_in_which_nothing_learns_is_bridged(tmp_path, images):
                     embeddings__0__stop_after=2, embeddings__0__stop_unit="steps")
     rates = [event.rates for event in events if isinstance(event, StepDone)]
     assert [any(rate.values()) for rate in rates] == [True, True, False, False, True, True, True, True]
+
+
+@pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl"])
+def test_an_inpainting_checkpoint_learns_with_its_masks(tmp_path, images, family):
+    host = FakeHost(tmp_path, family, inputs=9)
+    before = fingerprint(host)
+    outcome, events = run(host, images, embeddings=True, length__steps=10, samples__every_steps=10, samples__steps=2)
+    assert isinstance(events[-1], Finished), events[-1]
+    assert fingerprint(host) == before
+    assert outcome.metrics["error_after"] < 0.98 * outcome.metrics["error_before"]
+    # A mask file has a say: with everything masked the UNet is told less, and the run ends elsewhere.
+    Image.new("L", (64, 64), 255).save(images / "00-masklabel.png")
+    run(FakeHost(tmp_path / "masked", family, inputs=9), images, embeddings=True, length__steps=10)
+    files = [folder / "models" / "Lora" / "run.safetensors" for folder in (tmp_path, tmp_path / "masked")]
+    assert files[0].read_bytes() != files[1].read_bytes()
+
+
+@pytest.mark.parametrize("changes", [{"network__dropout": 0.3, "network__module_dropout": 0.3}, {"network__method": "loha"},
+                                     {"network__dora": True}, {"network__method": "dylora", "network__unit": 2}])
+def test_computing_twice_to_save_memory_learns_the_same(tmp_path, images, changes):
+    found = {}
+    for twice in (False, True):
+        run(FakeHost(tmp_path / str(twice)), images, targets__text_encoder_1=True, save__precision="fp32",
+            precision__gradient_checkpointing=twice, length__steps=3, **changes)
+        found[twice] = read_network(tmp_path / str(twice) / "models" / "Lora" / "run.safetensors").layers
+    for key, parts in found[False].items():
+        for name, tensor in parts.items():
+            torch.testing.assert_close(found[True][key][name], tensor, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_networks_learn_under_autocast(tmp_path, images, method):
+    rate = RATES.get(method, 0.01)
+    outcome, events = run(FakeHost(tmp_path), images, network__method=method, precision__compute="bf16", length__steps=10,
+                          network__conv_rank=4, targets__learning_rate=rate, targets__text_encoder_1=True)
+    assert isinstance(events[-1], Finished), events[-1]
+    assert outcome.metrics["error_after"] < 0.99 * outcome.metrics["error_before"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_networks_learn_on_a_hosts_half_precision_weights(tmp_path, images, method):
+    """As a host in bf16 without autocast: what is trained is fp32 all the same."""
+    rate = RATES.get(method, 0.01)
+    host = FakeHost(tmp_path, "sdxl", dtype=torch.bfloat16)
+    before = fingerprint(host)
+    outcome, events = run(host, images, embeddings=True, network__method=method, length__steps=10,
+                          targets__learning_rate=rate, targets__text_encoder_2=True, save__precision="fp32")
+    assert isinstance(events[-1], Finished), events[-1]
+    assert fingerprint(host) == before
+    assert outcome.metrics["error_after"] < 0.99 * outcome.metrics["error_before"]
+    assert all(tensor.dtype == torch.float32 for tensor in load_file(tmp_path / "models" / "Lora" / "run.safetensors").values())
