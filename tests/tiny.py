@@ -73,6 +73,15 @@ def tiny_model(family: str, seed: int = 0, inputs: int = LATENT) -> DiffusionMod
     return build_model(tiny_tensors(family, seed, inputs=inputs), tokenizer=tokenizer(), resolution=64)
 
 
+def usual_model(family: str) -> DiffusionModel:
+    """As `tiny_model`, with as many levels and layers as real checkpoints, for readers that take names by those numbers."""
+    width = SHAPES[family].levels[0][0]
+    usual = ((width, 1), (width, 1), (width, 1), (width, 0))
+    levels = (*SHAPES[family].levels, (128, 2)) if family == "sdxl" else usual
+    shape = replace(SHAPES[family], levels=levels, layers=2)
+    return build_model(_tensors(family, shape, 0), tokenizer=tokenizer(), resolution=64)
+
+
 def tiny_tensors(family: str, seed: int = 0, dtype: torch.dtype = torch.float32, inputs: int = LATENT) -> dict[str, Tensor]:
     """Every tensor of a checkpoint, a function of its name, its shape and `seed` alone; made once, so write to none."""
     return {name: tensor.to(dtype) for name, tensor in _tiny_tensors(family, seed, inputs).items()}
@@ -80,7 +89,10 @@ def tiny_tensors(family: str, seed: int = 0, dtype: torch.dtype = torch.float32,
 
 @lru_cache(maxsize=8)
 def _tiny_tensors(family: str, seed: int, inputs: int) -> dict[str, Tensor]:
-    shape = replace(SHAPES[family], inputs=inputs)
+    return _tensors(family, replace(SHAPES[family], inputs=inputs), seed)
+
+
+def _tensors(family: str, shape: Shape, seed: int) -> dict[str, Tensor]:
     shapes: dict[str, tuple[int, ...]] = {}
     _add(shapes, "model.diffusion_model.", unet_shapes(shape))
     _add(shapes, "first_stage_model.", vae_shapes(shape.vae))

@@ -25,6 +25,7 @@ COMPLETE = {
     "safetensors": "0.3.1",
     "accelerate": "0.21.0",
     "open-clip-torch": "2.20.0",
+    "pytorch-optimizer": "4.1.0",
     "ftfy": "6.1",
     "PyYAML": "6.0",
     "Pillow": "9.5.0",

@@ -54,7 +54,7 @@ def pipeline_of(model):
 def answers(model):
     """What the UNet and the text encoders say to fixed inputs."""
     generator = torch.Generator().manual_seed(5)
-    noisy = torch.randn(1, 4, 8, 8, generator=generator)
+    noisy = torch.randn(1, 4, 16, 16, generator=generator)
     conditioning = model.encode_prompts([tiny.tokenized("a red circle")])
     ids = torch.tensor([[64.0, 64, 0, 0, 64, 64]])
     return conditioning.hidden, model.predict(noisy, torch.tensor([300]), conditioning, ids)
@@ -62,7 +62,7 @@ def answers(model):
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_diffusers_finds_a_place_for_every_key(family):
-    model = tiny.tiny_model(family)
+    model = tiny.usual_model(family)
     tensors = load(file_of(trained(model)))
     pairs = len([key for key in tensors if key.endswith("lora_down.weight")])
     if family == "sdxl":
@@ -80,7 +80,7 @@ def test_diffusers_finds_a_place_for_every_key(family):
 @pytest.mark.skipif(not USE_PEFT_BACKEND, reason="diffusers loads no LoRA with a transformers this old (it needs 4.34)")
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_network_loaded_by_diffusers_answers_as_the_trained_one(tmp_path, family):
-    model = tiny.tiny_model(family)
+    model = tiny.usual_model(family)
     networks = trained(model)
     plain = answers(model)
     path = tmp_path / "x.safetensors"
@@ -89,7 +89,7 @@ def test_a_network_loaded_by_diffusers_answers_as_the_trained_one(tmp_path, fami
         for network in networks:
             attached.enter_context(network.attached())
         ours = answers(model)
-    other = tiny.tiny_model(family)
+    other = tiny.usual_model(family)
     pipeline = pipeline_of(other)
     pipeline.load_lora_weights(str(tmp_path), weight_name=path.name)
     theirs = answers(other)

@@ -6,14 +6,13 @@ draws the same prompts with the file that was written. So the second drawing als
 
 from __future__ import annotations
 
-import hashlib
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-import torch
 from safetensors import safe_open
 
 from pivotal.config.files import read_run_file
@@ -25,6 +24,7 @@ from pivotal.jobs.runner import Control, Outcome
 from pivotal.models.generate import GenerateSettings
 from pivotal.toy.concepts import HELD_OUT_COLOURS, distance
 from pivotal.toy.judge import judge, overlaps, segment
+from runs import fingerprint
 
 DEMO = Path(__file__).resolve().parents[2] / "extension" / "assets" / "demo"
 QUIET = {"checkpoint": "toy", "samples.every_steps": 0, "save.state_every_steps": 0, "measure.images": 12}
@@ -67,16 +67,11 @@ def pictures(host: EmbeddedHost, prompts: tuple[str, ...] | list[str]) -> list[n
 
 
 def weights_of(host: EmbeddedHost) -> str:
-    digest = hashlib.sha256()
-
-    def read() -> None:
+    def read() -> str:
         with host.borrow("toy") as model:
-            for module in (model.unet, model.vae, *(encoder.module for encoder in model.text_encoders)):
-                for tensor in (*module.parameters(), *module.buffers()):
-                    digest.update(tensor.detach().reshape(-1).view(torch.uint8).numpy().tobytes())
+            return fingerprint(SimpleNamespace(model=model))
 
-    host.run(read)
-    return digest.hexdigest()
+    return host.run(read)
 
 
 def train(host: EmbeddedHost, flat: dict) -> Outcome:

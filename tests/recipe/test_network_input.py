@@ -14,6 +14,7 @@ from pivotal.events import Failed, Finished, Noticed
 from pivotal.formats.network_delta import alpha_of, rank_of
 from pivotal.formats.network_file import read_network
 from pivotal.jobs.checks import make_plan
+from pivotal.models.layers import layers_of
 from runs import carry_out
 from tiny import write_tiny, write_truncated
 
@@ -118,17 +119,14 @@ def test_layers_that_this_run_would_lose_are_named(host, images):
     assert outcome is None and "would be lost" in events[-1].problems["network.base_file"]
 
 
-@pytest.mark.parametrize(("style", "rename"), [
-    ("diffusers", lambda key: key.replace("lora_unet_", "unet.", 1)), ("A1111's te1", lambda key: key)])
-def test_files_of_other_key_styles_are_continued(host, images, tmp_path, style, rename):
+@pytest.mark.parametrize("style", ["diffusers", "te1"])
+def test_files_of_other_key_styles_are_continued(host, images, tmp_path, style):
     base = lora_of(host, images, targets__text_encoder_1=True)
     other = tmp_path / "other.safetensors"
     tensors = load_file(base)
     if style == "diffusers":
-        names = {f"lora_unet_{path.replace('.', '_')}": f"unet.{path}" for path, _ in host.model.unet.named_modules()}
-        for path, _ in host.model.text_encoders[0].module.named_modules():
-            plain = path if path.startswith("text_model.") else f"text_model.{path}"
-            names[f"lora_te_{plain.replace('.', '_')}"] = f"text_encoder.{plain}"
+        parts = {"unet": "unet", "te1": "text_encoder"}
+        names = {layer.key: f"{parts[layer.part]}.{layer.path}" for layer in layers_of(host.model)}
         changed = {}
         for layer in {key.partition(".")[0] for key in tensors}:
             changed[f"{names[layer]}.lora_A.weight"] = tensors[f"{layer}.lora_down.weight"]

@@ -12,7 +12,7 @@ from pivotal.jobs.outputs import save_image
 from pivotal.jobs.paths import RunPaths
 from pivotal.jobs.trainees import Trainees
 from pivotal.models.diffusion import DiffusionModel
-from pivotal.models.generate import GenerateSettings, conditioning_for, generate
+from pivotal.models.generate import GenerateSettings, conditioning_for, generate, negative_for
 
 SHOWN = 2  # captions that are drawn when no prompt is given
 
@@ -36,7 +36,7 @@ class Previews:
         settings = GenerateSettings(width=self.side, height=self.side, steps=self.samples.steps,
                                     sampler=self.samples.sampler, cfg_scale=self.samples.cfg_scale,
                                     seed=self.samples.seed)
-        negative = conditioning_for(self.model, self.samples.negative, vectors)
+        negative = negative_for(self.model, self.samples.negative, vectors)
         for index, prompt in enumerate(self.prompts):
             self.emit(Phase("sampling", index, len(self.prompts)))
             positive = conditioning_for(self.model, prompt, vectors)

@@ -1,7 +1,8 @@
 """The layers that a network may change, under the names by which files and hosts know them.
 
 Keys are kohya's: ``lora_unet_down_blocks_0_...`` after diffusers' blocks for SD 1 and SD 2, ``lora_unet_input_blocks_1_...``
-after the original code's for SDXL, where AUTOMATIC1111 1.10.1 drops an upsampler that bears diffusers' name.
+after the original code's for SDXL, where AUTOMATIC1111 1.10.1 drops an upsampler that bears diffusers' name; and for UNets
+of another number of levels or layers, where it takes one layer for another (networks.py, convert_diffusers_name_to_compvis).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from torch import nn
 from pivotal.models.diffusion import DiffusionModel
 
 UNET, TEXT = "unet", ("te1", "te2")
+USUAL = (4, 2)  # levels, and residual blocks in each, of every SD 1 and SD 2
 
 _TOP = {
     "conv_in": "input_blocks_0_0", "conv_norm_out": "out_0", "conv_out": "out_2", "time_embedding.linear_1": "time_embed_0",
@@ -100,12 +102,13 @@ def original_name(path: str, layers: int, attending: set[str]) -> str | None:
 
 def _unet_layers(model: DiffusionModel) -> list[Layer]:
     layers, inputs = model.unet.config.layers_per_block, input_blocks(model)
+    is_usual = (len(model.unet.config.block_out_channels), layers) == USUAL
     attending = {f"up_blocks.{index}" for index, block in enumerate(model.unet.up_blocks) if hasattr(block, "attentions")}
     found = []
     for path, module in _named(model.unet):
         diffusers, original = f"lora_unet_{path.replace('.', '_')}", original_name(path, layers, attending)
         keys = [diffusers] if original is None else [diffusers, f"lora_unet_{original}"]
-        if model.family.size_ids:
+        if model.family.size_ids or not is_usual:
             keys.reverse()
         found.append(Layer(UNET, path, keys[0], tuple(keys[1:]), _block(original, inputs), module))
     return found

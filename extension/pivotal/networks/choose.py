@@ -30,6 +30,10 @@ _RESIDUAL = r"\.(resnets|downsamplers|upsamplers)\."
 _TEXT = r"\.(self_attn\.(q|k|v|out)_proj|mlp\.fc[12])$"
 # Where IA3 acts (arXiv:2205.05638, 3.3): keys, values and the inner activations of the feed-forward.
 _IA3 = r"(\.to_[kv]|\.k_proj|\.v_proj|\.ff\.net\.2|\.mlp\.fc2)$"
+# OpenCLIP's attention is one module in A1111 1.10.1, which applies changes of it only where all four are changed.
+_IA3_OPEN_CLIP = r"(\.self_attn\.(q|k|v|out)_proj|\.mlp\.fc2)$"
+# Norm layers that A1111 1.10.1 finds by their keys: OpenCLIP's have other names there, and so has the last one.
+_TEXT_NORM = r"\.layer_norm[12]$"
 
 
 def choose_layers(model: DiffusionModel, network: Network, targets: Targets, blocks: Blocks) -> Chosen:
@@ -38,12 +42,17 @@ def choose_layers(model: DiffusionModel, network: Network, targets: Targets, blo
     Raises:
         OptionError: a list of blocks has the wrong length, or nothing is left to train.
     """
-    wanted = {UNET: targets.unet, TEXT[0]: targets.text_encoder_1,
-              TEXT[1]: targets.text_encoder_2 and len(model.text_encoders) > 1}
+    switches = {UNET: targets.unet, TEXT[0]: targets.text_encoder_1,
+                TEXT[1]: targets.text_encoder_2 and len(model.text_encoders) > 1}
     values = _values(blocks, input_blocks(model))
-    chosen: dict[str, list[tuple[Layer, LayerSettings]]] = {part: [] for part, on in wanted.items() if on}
+    chosen: dict[str, list[tuple[Layer, LayerSettings]]] = {part: [] for part, on in switches.items() if on}
+    open_clip = {part for part, encoder in zip(TEXT, model.text_encoders, strict=False) if encoder.rules.name != "clip_l"}
     for layer in layers_of(model):
-        if layer.part in chosen and _is_wanted(layer, network, targets):
+        if layer.part not in chosen:
+            continue
+        wanted = (_is_wanted_in_unet(layer, network, targets) if layer.part == UNET
+                  else _is_wanted_in_text(layer, network, layer.part in open_clip))
+        if wanted:
             settings = _settings(layer, network, blocks, values, input_blocks(model))
             if settings is not None:
                 chosen[layer.part].append((layer, settings))
@@ -86,14 +95,12 @@ def is_wide(module: nn.Module) -> bool:
     return isinstance(module, nn.Conv2d) and module.kernel_size != (1, 1)
 
 
-def _is_wanted(layer: Layer, network: Network, targets: Targets) -> bool:
+def _is_wanted_in_unet(layer: Layer, network: Network, targets: Targets) -> bool:
     is_norm = isinstance(layer.module, (nn.GroupNorm, nn.LayerNorm))
     if is_norm and not network.train_norms:
         return False
     if not is_norm and not fits(network.method, layer.module):
         return False
-    if layer.part != UNET:
-        return is_norm or bool(re.search(_IA3 if network.method == "ia3" else _TEXT, layer.path))
     if targets.filter and not re.search(targets.filter, layer.path) and not re.search(targets.filter, layer.key):
         return False
     within = re.search(_RESIDUAL, f".{layer.path}") is not None
@@ -102,6 +109,16 @@ def _is_wanted(layer: Layer, network: Network, targets: Targets) -> bool:
     if network.method == "ia3":
         return bool(re.search(_IA3, layer.path))
     return bool(re.search(_KINDS[targets.layers], layer.path)) or (within and network.conv_rank is not None)
+
+
+def _is_wanted_in_text(layer: Layer, network: Network, is_open_clip: bool) -> bool:
+    if isinstance(layer.module, nn.LayerNorm):
+        return network.train_norms and not is_open_clip and bool(re.search(_TEXT_NORM, layer.path))
+    if not fits(network.method, layer.module):
+        return False
+    if network.method == "ia3":
+        return bool(re.search(_IA3_OPEN_CLIP if is_open_clip else _IA3, layer.path))
+    return bool(re.search(_TEXT, layer.path))
 
 
 def _settings(layer: Layer, network: Network, blocks: Blocks, values: Mapping[str, Sequence[float]],
@@ -127,8 +144,11 @@ def _settings(layer: Layer, network: Network, blocks: Blocks, values: Mapping[st
 
 
 def after_file(chosen: Chosen, found: Mapping[str, LayerSettings]) -> Chosen:
-    """`chosen` with rank and alpha of a file's layers (by key); layers that are not in the file are left out."""
+    """`chosen` in the sizes of a file's layers (by key); layers that are not in the file are left out."""
     return {part: kept for part, layers in chosen.items()
-            if (kept := [(layer, replace(settings, rank=found[layer.key].rank, alpha=found[layer.key].alpha,
-                                         rank_stabilized=False))
-                         for layer, settings in layers if layer.key in found])}
+            if (kept := [(layer, _sized_as(settings, found[layer.key])) for layer, settings in layers if layer.key in found])}
+
+
+def _sized_as(settings: LayerSettings, found: LayerSettings) -> LayerSettings:
+    return replace(settings, rank=found.rank, alpha=found.alpha, rank_stabilized=False, factor=found.factor,
+                   constraint=found.constraint)

@@ -92,3 +92,23 @@ def test_ia3_stands_where_its_paper_puts_it():
 def test_norm_layers_come_with_their_switch():
     assert not [path for path in paths(chosen()) if "norm" in path]
     assert len([path for path in paths(chosen(train_norms=True)) if "norm" in path]) > 12
+
+
+def test_what_a1111_cannot_reach_in_text_encoders_gets_no_network():
+    """OpenCLIP's norms have other names there, its attention takes all four changes or none; the last norm is not found."""
+    targets = Targets(unet=False, text_encoder_1=True, text_encoder_2=True)
+    norms = {part: [layer.path for layer, _ in layers if "norm" in layer.path]
+             for part, layers in chosen("sdxl", targets=targets, train_norms=True).items()}
+    assert len(norms["te1"]) == 2 * tiny.SHAPES["sdxl"].text_layers and not norms["te2"]
+    assert not any("final" in path for path in norms["te1"])
+    scaled = {part: {layer.path.rpartition(".")[2] for layer, _ in layers}
+              for part, layers in chosen("sdxl", targets=targets, method="ia3").items()}
+    assert scaled == {"te1": {"k_proj", "v_proj", "fc2"}, "te2": {"q_proj", "k_proj", "v_proj", "out_proj", "fc2"}}
+
+
+def test_unusual_unets_are_named_as_the_original_code_names_them():
+    assert all(layer.key.startswith(("lora_unet_input_blocks", "lora_unet_middle_block", "lora_unet_output_blocks"))
+               for layer, _ in chosen("sd1")["unet"])
+    usual = choose_layers(tiny.usual_model("sd1"), Network(method="lora"), Targets(), Blocks())["unet"]
+    assert all(layer.key.startswith(("lora_unet_down_blocks", "lora_unet_mid", "lora_unet_up_blocks")) for layer, _ in usual)
+    assert len(usual) == 16 * 12
