@@ -70,6 +70,17 @@ class Host(Protocol):
             HostError: when nothing is loaded, no checkpoint has that name, or its weights cannot be lent.
         """
 
+    def changed(self) -> str | None:
+        """What has been done to the lent model since `borrow`, in a sentence with the remedy; None when nothing has.
+
+        Asked before each step, inside of `run`; takes no lock and costs microseconds. A run that hears of a change ends
+        before the step, and keeps what it had learned.
+        """
+
+    def let_through(self) -> None:
+        """Lets everybody who waits for the model have it once, and takes it back: for between two steps, inside of
+        `borrow`. Returns at once when nobody waits. What `changed` says is to be asked afterwards."""
+
     def prompt_context(self) -> PromptContext:
         """Tokenizers and embeddings as the prompt box uses them; never waits."""
 
