@@ -46,6 +46,9 @@ class FakeHost:
         self.refreshed: list[Path] = []
         self.interrupted = False
         self.inside = False
+        self.change: Callable[[int], str | None] | None = None  # what `changed` says before step n
+        self._asked = self.let = 0
+        self.while_let: Callable[[], None] | None = None
         self.model: DiffusionModel = build_model(tiny_tensors(family, dtype=dtype, inputs=inputs), tokenizer=tokenizer(),
                                                  resolution=64)
 
@@ -81,6 +84,19 @@ class FakeHost:
 
     def refresh(self, artifact: Path) -> None:
         self.refreshed.append(artifact)
+
+    def changed(self) -> str | None:
+        return self.change(self.steps_asked()) if self.change else None
+
+    def steps_asked(self) -> int:
+        self._asked += 1
+        return self._asked - 1
+
+    def let_through(self) -> None:
+        """Answers whoever waits: here, notes what an outsider would be drawn with the lent model."""
+        self.let += 1
+        if self.while_let:
+            self.while_let()
 
     def stop_requested(self) -> bool:
         return self.interrupted

@@ -272,3 +272,26 @@ def test_networks_learn_on_a_hosts_half_precision_weights(tmp_path, images, meth
     assert fingerprint(host) == before
     assert outcome.metrics["error_after"] < 0.99 * outcome.metrics["error_before"]
     assert all(tensor.dtype == torch.float32 for tensor in load_file(tmp_path / "models" / "Lora" / "run.safetensors").values())
+
+
+def test_a_host_that_takes_the_model_away_ends_the_run_with_what_it_had(tmp_path, images):
+    host = FakeHost(tmp_path)
+    host.change = lambda step: "The host loaded another checkpoint." if step == 3 else None
+    outcome, events = run(host, images, embeddings=True)
+    assert outcome.stopped and outcome.step == 3
+    assert any("another checkpoint. The run ends here" in event.text for event in events if isinstance(event, Noticed))
+    run(FakeHost(tmp_path / "whole"), images, embeddings=True, length__steps=3)
+    files = [folder / "models" / "Lora" / "run.safetensors" for folder in (tmp_path, tmp_path / "whole")]
+    layers = [read_network(file).layers for file in files]
+    assert all(torch.equal(parts[name], layers[1][key][name]) for key, parts in layers[0].items() for name in parts)
+
+
+def test_prompts_let_through_see_the_hosts_model_and_change_nothing(tmp_path, images):
+    host, seen = FakeHost(tmp_path), []
+    host.while_let = lambda: seen.append([name for name, module in host.model.unet.named_modules()
+                                          if "forward" in vars(module)])
+    run(host, images, sharing__let_prompts_through=True)
+    run(FakeHost(tmp_path / "alone"), images)
+    assert host.let == 8 and not any(seen)
+    files = [read_network(folder / "models" / "Lora" / "run.safetensors").layers for folder in (tmp_path, tmp_path / "alone")]
+    assert all(torch.equal(parts[name], files[1][key][name]) for key, parts in files[0].items() for name in parts)

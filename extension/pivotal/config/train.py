@@ -9,7 +9,7 @@ from pivotal.config.rules import problems_between
 from pivotal.config.sections.dataset import Dataset
 from pivotal.config.sections.embedding import Embedding
 from pivotal.config.sections.network import WHEN, Blocks, Network, Pivot, Targets
-from pivotal.config.sections.output import Measure, Samples, Save
+from pivotal.config.sections.output import Measure, Samples, Save, Sharing
 from pivotal.config.sections.pace import Schedule
 from pivotal.config.sections.training import Batch, Length, Objective, Optimizer, Precision
 
@@ -37,6 +37,7 @@ class TrainConfig:
     precision: Precision = group(Precision)
     samples: Samples = group(Samples)
     save: Save = group(Save)
+    sharing: Sharing = group(Sharing)
     measure: Measure = group(Measure)
     seed: int = option(1, "Makes a run repeatable: order, noise and timesteps all come from it.", ge=0, le=2**32 - 1,
                        ss="ss_seed")

@@ -88,6 +88,12 @@ class A1111Host:
             if _loaded() is not model or model.sd_checkpoint_info is not info:
                 log.warning("The WebUI changed its checkpoint from %s during the run.", info.name)
 
+    def changed(self) -> str | None:
+        return None
+
+    def let_through(self) -> None:
+        return
+
     def prompt_context(self) -> PromptContext:
         from modules import sd_hijack
 

@@ -245,7 +245,7 @@ def _resumed(config: TrainConfig, host: Host, found: _Problems) -> State | None:
 
 
 # What may differ when a run is resumed, because it decides nothing about the steps that are done.
-FREE_TO_CHANGE = ("length.", "samples.", "save.", "measure.", "dataset.folder", "name")
+FREE_TO_CHANGE = ("length.", "samples.", "save.", "sharing.", "measure.", "dataset.folder", "name")
 
 
 def changed_options(before: Mapping[str, Any], config: TrainConfig) -> dict[str, tuple[Any, Any]]:

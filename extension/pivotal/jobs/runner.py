@@ -20,7 +20,7 @@ from pivotal.jobs.outputs import Artifact, Outputs, keep_older, preview_of, save
 from pivotal.jobs.paths import RunPaths, run_paths
 from pivotal.jobs.preparation import make_batches, make_session, prepare_model
 from pivotal.jobs.previews import Previews
-from pivotal.jobs.trainees import Trainees, make_trainees
+from pivotal.jobs.trainees import Attached, Trainees, make_trainees
 from pivotal.models.diffusion import DiffusionModel
 from pivotal.prompts.placeholders import safe_file_name
 from pivotal.training.loop import train
@@ -62,6 +62,7 @@ class Run:
         self.config = plan.config
         self.folders = host.folders()
         self.paths: RunPaths = run_paths(self.folders, plan.config.name)
+        self._taken = False  # whether the host has changed the lent model
 
     def go(self) -> Outcome:
         """The whole run, in the calling thread."""
@@ -90,10 +91,10 @@ class Run:
         with self.host.borrow(self.config.checkpoint) as lent:
             model = prepare_model(lent, self.config)
             trainees = make_trainees(self.config, self.plan.base, model)
-            with trainees.attached():
-                return self._train(model, trainees)
+            with Attached(trainees.networks) as attached:
+                return self._train(model, trainees, attached)
 
-    def _train(self, model: DiffusionModel, trainees: Trainees) -> Outcome:
+    def _train(self, model: DiffusionModel, trainees: Trainees, attached: Attached) -> Outcome:
         batches = make_batches(self.plan.captions, self.config, model, trainees.counts(), emit=self.emit,
                                stopped=self._should_stop)
         if batches is None:
@@ -104,7 +105,7 @@ class Run:
         previews = Previews(self.config, self.plan.captions, model, trainees, self.paths, self.emit)
         outputs = Outputs(self.plan, self.folders, model, trainees, self.host.reads_bundles)
         self._announce(session)
-        stopped = self._loop(session, previews, outputs)
+        stopped = self._loop(session, previews, outputs, attached)
         self._keep_state(session)
         if not session.progress.step:  # nothing is learned, and an older file of that name shall stay
             return Outcome((), 0, None, stopped, metrics)
@@ -131,7 +132,7 @@ class Run:
                           checkpoint.name if checkpoint else "", session.progress.step))
         self.emit(Phase("training"))
 
-    def _loop(self, session: Session, previews: Previews, outputs: Outputs) -> bool:
+    def _loop(self, session: Session, previews: Previews, outputs: Outputs, attached: Attached) -> bool:
         def after_step() -> None:
             step = session.progress.step
             if _due(step, self.config.save.state_every_steps):
@@ -140,10 +141,14 @@ class Run:
                 self._save(outputs.make(step, final=False), step, final=False)
             if _due(step, self.config.samples.every_steps) or step == self.config.length.steps:
                 previews.draw(step, self._should_stop)
+            if self.config.sharing.let_prompts_through:
+                with attached.lifted():
+                    self.host.let_through()
 
         def should_stop() -> bool:
             after = self.control.stop_after_steps
-            return self._should_stop() or (after is not None and session.progress.step >= after)
+            return (self._should_stop() or (after is not None and session.progress.step >= after)
+                    or self._taken_away())
 
         if session.progress.step == 0:
             previews.draw(0, self._should_stop)
@@ -154,7 +159,15 @@ class Run:
             raise
 
     def _should_stop(self) -> bool:
-        return self.control.stop.is_set() or self.host.stop_requested()
+        return self.control.stop.is_set() or self._taken or self.host.stop_requested()
+
+    def _taken_away(self) -> bool:
+        """Whether the host did something to the model: then not one step more, and what was learned is kept."""
+        change = self.host.changed()
+        if change is not None:
+            self._taken = True
+            self.emit(Noticed(f"{change} The run ends here and keeps what it has learned."))
+        return self._taken
 
     def _measure(self, session: Session, trainees: Trainees) -> Callable[[], float] | None:
         images = self.config.measure.images

@@ -42,13 +42,29 @@ class Trainees:
         """Placeholder -> number of vectors."""
         return {embedding.placeholder: len(embedding.values[0]) for embedding in self.embeddings}
 
+
+class Attached:
+    """Inside, the model answers with the networks; `lifted` takes them off for a while."""
+
+    def __init__(self, networks: Sequence[Network]):
+        self._networks, self._stack = networks, ExitStack()
+
+    def __enter__(self) -> Attached:
+        for network in self._networks:
+            self._stack.enter_context(network.attached())
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._stack.close()
+
     @contextmanager
-    def attached(self) -> Iterator[None]:
-        """Inside, the model answers with the networks."""
-        with ExitStack() as stack:
-            for network in self.networks:
-                stack.enter_context(network.attached())
+    def lifted(self) -> Iterator[None]:
+        """While it lasts, the model answers as its host's."""
+        self._stack.close()
+        try:
             yield
+        finally:
+            self.__enter__()
 
 
 def make_trainees(config: TrainConfig, base: NetworkFile | None, model: DiffusionModel) -> Trainees:

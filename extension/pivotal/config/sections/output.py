@@ -47,6 +47,14 @@ class Samples:
 
 
 @dataclass(frozen=True)
+class Sharing:
+    """How a run and the host's prompts get along."""
+
+    let_prompts_through: bool = option(
+        False, "Lets prompts that wait be drawn between two steps. Off: they wait for the run's end.")
+
+
+@dataclass(frozen=True)
 class Measure:
     """The denoising error before and after, at noise and timesteps that stay the same."""
 

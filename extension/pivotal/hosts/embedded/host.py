@@ -121,6 +121,12 @@ class EmbeddedHost:
         with lend([model.unet, model.vae, *(encoder.module for encoder in model.text_encoders)]):
             yield model
 
+    def changed(self) -> str | None:
+        return None
+
+    def let_through(self) -> None:
+        return
+
     def prompt_context(self) -> PromptContext:
         """Of the chosen checkpoint; nothing is loaded and no lock is taken for it.
 
