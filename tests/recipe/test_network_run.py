@@ -14,6 +14,7 @@ from fake_host import FakeHost, write_dataset
 from pivotal.events import Finished, Noticed, Saved, StepDone
 from pivotal.formats.network_delta import kind_of
 from pivotal.formats.network_file import read_network
+from pivotal.jobs import trainees
 from runs import carry_out, fingerprint
 
 NETWORK = {"network.method": "lora", "network.rank": 4, "network.alpha": 4, "targets.learning_rate": 0.01,
@@ -152,6 +153,7 @@ def test_the_file_says_what_cards_read_and_nothing_of_this_machine(tmp_path, ima
     assert said["ss_output_name"] == "Secret place" and said["ss_v2"] == "True" and said["ss_base_model_version"] == "sd_v2_v"
     assert said["ss_network_module"] == "networks.lora" and said["ss_network_dim"] == "4" and said["ss_network_alpha"] == "4.0"
     assert json.loads(said["ss_tag_frequency"])["dataset"]["a zkteal circle number 3"] == 1
+    assert said["ss_sd_model_name"] == "tiny"
     assert len(said["sshs_model_hash"]) == 64 and said["pivotal.network.method"] == "lora"
     assert not [key for key, text in said.items() if str(tmp_path) in text or "images" in text.split("/")]
     assert not [key for key in said if "folder" in key or "started_at" in key or "base_file" in key]
@@ -295,3 +297,23 @@ def test_prompts_let_through_see_the_hosts_model_and_change_nothing(tmp_path, im
     assert host.let == 8 and not any(seen)
     files = [read_network(folder / "models" / "Lora" / "run.safetensors").layers for folder in (tmp_path, tmp_path / "alone")]
     assert all(torch.equal(parts[name], files[1][key][name]) for key, parts in files[0].items() for name in parts)
+
+
+def test_values_that_fp16_cannot_hold_cost_no_learning(tmp_path, images, monkeypatch):
+    """The run ends in a sentence, its state is kept, and resuming it in another format writes the file."""
+    host = FakeHost(tmp_path)
+    make = trainees.make_networks
+
+    def large(config, base, model):
+        networks = make(config, base, model)
+        next(iter(networks[0].adapters.values())).down.data += 1e5
+        return networks
+
+    monkeypatch.setattr(trainees, "make_networks", large)
+    changes = {"save__every_steps": 4, "targets__learning_rate": 1e-6}
+    outcome, events = run(host, images, **changes)
+    path = tmp_path / "models" / "Lora" / "run.safetensors"
+    assert outcome is None and "bf16 or fp32" in events[-1].message and not path.exists()
+    assert any(event.text.startswith("No copy of step 4") for event in events if isinstance(event, Noticed))
+    _, events = run(host, images, resume=True, save__precision="fp32", **changes)
+    assert isinstance(events[-1], Finished) and path.exists()

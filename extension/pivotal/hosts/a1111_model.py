@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -149,24 +148,3 @@ def _config(model: Any) -> Any:
     """The yaml that the host built the model from: it knows the attention's heads, which no tensor tells."""
     path = Path(getattr(model, "used_config", ""))
     return yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
-
-
-@contextmanager
-def unharmed(model: nn.Module) -> Iterator[None]:
-    """On exit, raised through or not, no parameter has a gradient or flag that it had not before; says so if one had.
-
-    Ours are other Parameter objects over the same memory, so this is a watch, not a remedy; but a write in place would
-    be one into the user's checkpoint, and the version counter, which both share, tells of it.
-    """
-    before = [(name, weight, weight.requires_grad, weight.grad, weight._version)
-              for name, weight in model.named_parameters()]
-    try:
-        yield
-    finally:
-        for name, weight, requires_grad, grad, version in before:
-            if weight.requires_grad != requires_grad or weight.grad is not grad:
-                log.error("The run left a gradient or a flag on the WebUI's %s; it is removed.", name)
-                weight.requires_grad_(requires_grad)
-                weight.grad = grad
-            if weight._version != version:
-                log.error("The run wrote into the WebUI's %s; load the checkpoint again.", name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -41,18 +41,50 @@ class Turn:
     @contextmanager
     def job(self) -> Iterator[None]:
         """The lock, and what the host shows and asks of a job: its name, its progress, its Interrupt."""
+        with self.locked():
+            self._heard.clear()
+            self._begin()
+            try:
+                yield
+            finally:
+                self._end()
+
+    def step_aside(self, before: Callable[[], None]) -> bool:
+        """Lets all who wait for the lock have it, inside of `job`; whether there was anybody.
+
+        An Interrupt pressed meanwhile is for them.
+
+        Args:
+            before: is called only when somebody waits, while the lock is still ours.
+        """
+        from modules import call_queue
+
+        lock = call_queue.queue_lock
+        if self._heard.is_set() or not getattr(lock, "_pending_threads", None):
+            return False
+        before()
+        self._end()
+        self._holder = None
+        try:
+            _pass_round(lock)
+        finally:
+            self._holder = threading.get_ident()
+            self._begin()
+        return True
+
+    def _begin(self) -> None:
         from modules import shared
 
-        with self.locked():
-            shared.state.begin(job=JOB)  # clears an Interrupt that was meant for others
-            shared.state.sampling_steps = 0  # left over from the last generation, it would skew the progress
-            self._heard.clear()
-            try:
-                with _interrupts_heard(shared.state, self._heard):
-                    yield
-            finally:
-                shared.state.interrupted = False
-                shared.state.end()
+        shared.state.begin(job=JOB)  # clears an Interrupt that was meant for others
+        shared.state.sampling_steps = 0  # left over from the last generation, it would skew the progress
+        _hear_interrupts(shared.state, self._heard)
+
+    def _end(self) -> None:
+        from modules import shared
+
+        vars(shared.state).pop("interrupt", None)
+        shared.state.interrupted = False
+        shared.state.end()
 
     def interrupted(self) -> bool:
         """Whether Interrupt was pressed since the job began."""
@@ -63,9 +95,22 @@ class Turn:
         return self._heard.is_set()
 
 
-@contextmanager
-def _interrupts_heard(state: Any, heard: threading.Event) -> Iterator[None]:
-    """Sets `heard` when the host is told to interrupt while it lasts.
+def _pass_round(lock: Any) -> None:
+    """Gives the host's FIFOLock to all who wait for it, and takes it back when they are done (modules/fifo_lock.py).
+
+    release() and acquire() would not do: between them the lock is free until the thread that was woken runs, and acquire()
+    takes a free lock at once. So we stand in line first, in the way that acquire() does.
+    """
+    our_turn = threading.Event()
+    with lock._inner_lock:
+        lock._pending_threads.append(our_turn)
+    lock.release()
+    our_turn.wait()
+    lock._lock.acquire()
+
+
+def _hear_interrupts(state: Any, heard: threading.Event) -> None:
+    """Sets `heard` when the host is told to interrupt.
 
     Looking at `state.interrupted` now and then is not enough: the end of any handler of the page sets it back to False
     (call_queue.py, wrap_gradio_call). And "Reload UI" calls interrupt() too (shared_state.py, request_restart), which
@@ -78,7 +123,3 @@ def _interrupts_heard(state: Any, heard: threading.Event) -> Iterator[None]:
             type(state).interrupt(state)
 
     state.interrupt = interrupt
-    try:
-        yield
-    finally:
-        del state.interrupt

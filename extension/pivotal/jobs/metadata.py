@@ -20,12 +20,17 @@ _KOHYA_MODULES = {"lora": "networks.lora", "dylora": "networks.dylora"}
 MOST_TAGS = 1000  # in a file's header
 
 
-def common_metadata(config: TrainConfig, model: DiffusionModel, step: int) -> dict[str, str]:
-    """The recipe; no time and no path of this machine, so that the same run gives the same bytes."""
+def common_metadata(config: TrainConfig, model: DiffusionModel, checkpoint: str, step: int) -> dict[str, str]:
+    """The recipe; no time and no path of this machine, so that the same run gives the same bytes.
+
+    Args:
+        checkpoint: the name of what was trained on, without its folder.
+    """
     side = config.dataset.resolution or model.resolution
     return metadata(config) | {
         "modelspec.sai_model_spec": "1.0.1", "modelspec.prediction_type": model.prediction,
         "modelspec.resolution": f"{side}x{side}",
+        "ss_sd_model_name": checkpoint, "pivotal.checkpoint": checkpoint,
         "pivotal.version": __version__, "pivotal.step": str(step)}
 
 

@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from PIL import Image
@@ -19,7 +19,7 @@ from pivotal.formats.atomic import write_bytes
 from pivotal.formats.embedding_file import embedding_bytes
 from pivotal.formats.network_file import network_bytes
 from pivotal.formats.state_file import State, write_state
-from pivotal.hosts.protocol import Folders
+from pivotal.hosts.protocol import Host
 from pivotal.jobs.checks import Plan, plain_options
 from pivotal.jobs.metadata import card, common_metadata, embedding_metadata, network_metadata
 from pivotal.jobs.paths import RunPaths, embedding_path, network_path
@@ -41,15 +41,13 @@ class Artifact:
 
 
 class Outputs:
-    """Makes the files of a run.
+    """Makes the files of a run."""
 
-    Args:
-        reads_bundles: whether the host uses embeddings that are bundled in a network's file.
-    """
-
-    def __init__(self, plan: Plan, folders: Folders, model: DiffusionModel, trainees: Trainees, reads_bundles: bool):
-        self.plan, self.config, self.folders = plan, plan.config, folders
-        self.model, self.trainees, self.reads_bundles = model, trainees, reads_bundles
+    def __init__(self, plan: Plan, host: Host, model: DiffusionModel, trainees: Trainees):
+        self.plan, self.config, self.folders = plan, plan.config, host.folders()
+        self.model, self.trainees, self.reads_bundles = model, trainees, host.reads_bundles
+        checkpoint = host.checkpoint()
+        self.checkpoint = PurePosixPath(plan.config.checkpoint or (checkpoint.name if checkpoint else "")).name
 
     def make(self, step: int, *, final: bool) -> list[Artifact]:
         """All files as they are after `step` steps, each read back before it is handed out.
@@ -57,7 +55,7 @@ class Outputs:
         Raises:
             FormatError: what was read back is not what was trained, or it holds what no file can hold.
         """
-        common = common_metadata(self.config, self.model, step)
+        common = common_metadata(self.config, self.model, self.checkpoint, step)
         made = [self._embedding(embedding, common, path) for embedding, path in self._own_files(step, final)]
         if self.trainees.networks:
             made.append(self._network(common, step, final))

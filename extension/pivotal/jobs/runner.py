@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pivotal.config.files import dump_run
-from pivotal.errors import HostError, TrainingError
+from pivotal.errors import FormatError, HostError, TrainingError
 from pivotal.events import Emit, Finished, Noticed, Phase, Saved, Started
 from pivotal.formats.atomic import remove_leftovers, write_bytes, write_text
 from pivotal.hosts.protocol import Host
@@ -103,7 +103,7 @@ class Run:
         measure = self._measure(session, trainees)
         metrics = {"error_before": measure()} if measure else {}
         previews = Previews(self.config, self.plan.captions, model, trainees, self.paths, self.emit)
-        outputs = Outputs(self.plan, self.folders, model, trainees, self.host.reads_bundles)
+        outputs = Outputs(self.plan, self.host, model, trainees)
         self._announce(session)
         stopped = self._loop(session, previews, outputs, attached)
         self._keep_state(session)
@@ -138,7 +138,7 @@ class Run:
             if _due(step, self.config.save.state_every_steps):
                 self._keep_state(session)
             if _due(step, self.config.save.every_steps) and step < self.config.length.steps:
-                self._save(outputs.make(step, final=False), step, final=False)
+                self._save_copy(outputs, step)
             if _due(step, self.config.samples.every_steps) or step == self.config.length.steps:
                 previews.draw(step, self._should_stop)
             if self.config.sharing.let_prompts_through:
@@ -187,6 +187,14 @@ class Run:
             self.emit(Noticed(f"The state could not be written ({reason(error)}); the last one is still there."))
             return
         self.emit(Saved(session.progress.step, path, "state", False))
+
+    def _save_copy(self, outputs: Outputs, step: int) -> None:
+        try:
+            files = outputs.make(step, final=False)
+        except FormatError as error:
+            self.emit(Noticed(f"No copy of step {step} was written: {error}"))
+            return
+        self._save(files, step, final=False)
 
     def _save(self, files: Sequence[Artifact], step: int, *, final: bool) -> list[Path]:
         written = []
