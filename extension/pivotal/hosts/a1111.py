@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pivotal.errors import HostError
+from pivotal.hosts.a1111_guard import Guard, loaded_model
 from pivotal.hosts.a1111_model import (
     family_of,
     input_blocks,
@@ -19,7 +20,6 @@ from pivotal.hosts.a1111_model import (
     refuse_other_file,
     refuse_what_cannot_be_shared,
     take_out_networks,
-    unharmed,
 )
 from pivotal.hosts.a1111_queue import Turn
 from pivotal.hosts.a1111_text import tokenizers
@@ -40,10 +40,11 @@ class A1111Host:
 
     def __init__(self) -> None:
         self._turn = Turn()
+        self._guard: Guard | None = None  # while a model is lent
         self._vocabulary: Any = None  # a tokenizer of our own, made when the host has none yet
 
     def checkpoint(self) -> Checkpoint | None:
-        model = _loaded()
+        model = loaded_model()
         info = getattr(model, "sd_checkpoint_info", None)
         if info is None:
             return None
@@ -80,24 +81,30 @@ class A1111Host:
             refuse_other_families(model)
             refuse_what_cannot_be_shared(model)
             take_out_networks(model)
-            info = model.sd_checkpoint_info
             text = tokenizers(model, family_of(model)) or {"": self._own_tokenizer()}
-            with unharmed(model):
-                yield model_over(model, next(iter(text.values())))
-            # POST /sdapi/v1/unload-checkpoint and extensions take no lock; the same file's tensors may be others now.
-            if _loaded() is not model or model.sd_checkpoint_info is not info:
-                log.warning("The WebUI changed its checkpoint from %s during the run.", info.name)
+            self._guard = Guard(model)
+            try:
+                with self._guard.unharmed():
+                    yield model_over(model, next(iter(text.values())))
+            finally:
+                self._guard = None
 
     def changed(self) -> str | None:
-        return None
+        return None if self._guard is None else self._guard.changed()
 
     def let_through(self) -> None:
-        return
+        guard = self._guard
+        # Prompts would have the chosen checkpoint loaded in place of ours; they wait, as they do without this.
+        if guard is None or not _is_chosen(guard.model.sd_checkpoint_info):
+            return
+        if self._turn.step_aside(guard.remember) and guard.is_same:
+            take_out_networks(guard.model)
+            guard.forgive()
 
     def prompt_context(self) -> PromptContext:
         from modules import sd_hijack
 
-        model = _loaded()
+        model = loaded_model()
         encoders = tokenizers(model, family_of(model)) or {"clip_l": self._own_tokenizer()}
         # A copy made in one go: another thread may be reading the folder anew.
         known = list(sd_hijack.model_hijack.embedding_db.word_embeddings.items())
@@ -117,13 +124,6 @@ class A1111Host:
         return self._vocabulary
 
 
-def _loaded() -> Any:
-    """The model in memory, or None; `shared.sd_model` would load one, and make the caller wait for it."""
-    from modules import sd_models
-
-    return sd_models.model_data.sd_model
-
-
 def _listed_name(info: Any) -> str:
     return os.path.splitext(info.name)[0].replace("\\", "/")  # noqa: PTH122  "v1.5" has a dot and no suffix
 
@@ -132,6 +132,14 @@ def _by_name() -> dict[str, Any]:
     from modules import sd_models
 
     return {_listed_name(info): info for info in list(sd_models.checkpoints_list.values())}
+
+
+def _is_chosen(info: Any) -> bool:
+    """Whether the next generation will find the checkpoint loaded that the page has chosen."""
+    from modules import sd_models, shared
+
+    chosen = sd_models.checkpoint_aliases.get(shared.opts.sd_model_checkpoint)
+    return chosen is None or chosen.filename == info.filename
 
 
 @contextmanager
@@ -157,7 +165,7 @@ def _switched_to(checkpoint: str) -> Iterator[Any]:
         yield _load(wanted)
     finally:
         # Where a file could not be read, 1.10.1 keeps the model before, without its hijack; force puts that on again.
-        broken = getattr(_loaded(), "sd_checkpoint_info", None) is before
+        broken = getattr(loaded_model(), "sd_checkpoint_info", None) is before
         with sd_models.SkipWritingToConfig():
             sd_models.reload_model_weights(info=before, forced_reload=broken)
 
@@ -183,7 +191,7 @@ def _refresh_embeddings(artifact: Path) -> None:
     """The host finds a new file by itself, but not one that was replaced within a subfolder or the same second."""
     from modules import sd_hijack
 
-    if _loaded() is None:
+    if loaded_model() is None:
         return  # loading a checkpoint reads all embeddings
     database = sd_hijack.model_hijack.embedding_db
     database.load_textual_inversion_embeddings(force_reload=True)
@@ -198,7 +206,7 @@ def _refresh_networks(artifact: Path) -> None:
 
     Nor is a file read again whose time is not later than that of the one in memory, as within one tick of its disk.
     """
-    model = _loaded()
+    model = loaded_model()
     if model is not None:
         take_out_networks(model)
     networks = sys.modules.get("networks")

@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from pivotal.hosts.watch import Watch
 
 log = logging.getLogger(__name__)
@@ -32,12 +30,12 @@ class Guard:
     @property
     def is_same(self) -> bool:
         """Whether the host has the same checkpoint and VAE loaded, whatever became of their values."""
-        return _loaded() is self.model and self.model.sd_checkpoint_info is self._info and _vae_of(self.model) == self._vae
+        return loaded_model() is self.model and self.model.sd_checkpoint_info is self._info and _vae_of(self.model) == self._vae
 
     def changed(self) -> str | None:
         """See hosts.protocol.Host.changed."""
         name = self._info.name
-        now = _loaded()
+        now = loaded_model()
         if now is None:
             return f"The WebUI has unloaded {name}; load it again to resume."
         if now is not self.model or now.sd_checkpoint_info is not self._info:
@@ -68,7 +66,7 @@ class Guard:
         Ours are other Parameter objects over the same memory, so this is a watch, not a remedy; but a write in place would
         be one into the user's checkpoint, and the version counter, which both share, tells of it.
         """
-        before = [(name, weight, weight.requires_grad, weight.grad) for name, weight in _named(self.model)]
+        before = [(name, weight, weight.requires_grad, weight.grad) for name, weight in self.model.named_parameters()]
         try:
             yield
         finally:
@@ -82,11 +80,7 @@ class Guard:
                 log.error("When the run ended: %s", change)
 
 
-def _named(model: nn.Module) -> list[tuple[str, nn.Parameter]]:
-    return list(model.named_parameters())
-
-
-def _loaded() -> Any:
+def loaded_model() -> Any:
     """The model in memory, or None; `shared.sd_model` would load one, and make the caller wait for it."""
     from modules import sd_models
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}  # by bytes
+
 
 @dataclass
 class _Seen:
@@ -19,7 +21,7 @@ class _Seen:
     tensor: Tensor
     pointer: int
     version: int | None
-    sums: tuple[float, float] | None = None
+    sums: tuple[int, int] | None = None
 
 
 class Watch:
@@ -66,9 +68,7 @@ def _version(tensor: Tensor) -> int | None:
     return None if tensor.is_inference() else tensor._version
 
 
-@torch.no_grad()
-def _sums(tensor: Tensor) -> tuple[float, float]:
-    """Equal for equal values; order matters, so that exchanged values do not go unseen."""
-    values = tensor.detach().flatten().float()
-    weights = torch.arange(1, len(values) + 1, device=values.device, dtype=torch.float32)
-    return values.sum(dtype=torch.float64).item(), torch.dot(values, weights.rsqrt()).item()
+def _sums(tensor: Tensor) -> tuple[int, int]:
+    """Of the bits, so that they are exact and equal bits have equal sums on any device: of all, and of every other one."""
+    bits = tensor.detach().contiguous().flatten().view(INTEGERS[tensor.element_size()])
+    return int(bits.sum(dtype=torch.int64)), int(bits[::2].sum(dtype=torch.int64))

@@ -34,6 +34,17 @@ class FifoLock:
         self._line.remove(thread)
         self._changed.notify_all()
 
+    def step_aside(self) -> bool:
+        """Lets all who wait have it, and takes it back; False, at once, when nobody waits. Only for who holds it."""
+        me = threading.get_ident()
+        with self._changed:
+            if len(self._line) < 2:
+                return False
+            self._leave(me)
+            self._line.append(me)
+            self._changed.wait_for(lambda: self._line[0] == me)
+        return True
+
     def wait_until_free(self, seconds: float) -> bool:
         """Whether nobody has it, at the latest after so many seconds."""
         with self._changed:

@@ -67,6 +67,7 @@ class EmbeddedHost:
             raise HostError(f"{checkpoint} is not there. Give a .safetensors checkpoint or a diffusers folder.")
         self._lock = FifoLock()
         self._interrupted = threading.Event()
+        self._closing = False
         self._loaded: _Loaded | None = None
         self._described: dict[Path, tuple[Stamp, Described | HostError | FormatError]] = {}
         self._embeddings, self._loras = EmbeddingFolder(self._folders.embeddings), LoraFolder(self._folders.loras)
@@ -108,7 +109,8 @@ class EmbeddedHost:
     def run(self, work: Callable[[], T]) -> T:
         """Does `work` in this thread when all who came before are done; clears an earlier Interrupt."""
         with self._lock:
-            self._interrupted.clear()
+            if not self._closing:
+                self._interrupted.clear()
             return work()
 
     @contextmanager
@@ -122,10 +124,17 @@ class EmbeddedHost:
             yield model
 
     def changed(self) -> str | None:
+        """Nothing ever is: no tensor of a lent model is written to, and another checkpoint gets tensors of its own."""
         return None
 
     def let_through(self) -> None:
-        return
+        lent = self._loaded
+        if self._interrupted.is_set() or not self._lock.step_aside():
+            return
+        if not self._closing:
+            self._interrupted.clear()  # it was for those who were let through
+        self._loaded = lent  # they may have loaded what the page has chosen since
+        self._loras.forget()
 
     def prompt_context(self) -> PromptContext:
         """Of the chosen checkpoint; nothing is loaded and no lock is taken for it.
@@ -156,9 +165,13 @@ class EmbeddedHost:
         self._interrupted.set()
 
     def settle(self, seconds: float) -> bool:
-        """Asks whoever uses the model to stop, and waits so long; whether nobody uses it any more."""
-        self.interrupt()
-        return self._lock.wait_until_free(seconds)
+        """At the end of the program: asks all who use the model to stop, and waits so long; whether nobody does any more."""
+        self._closing = True
+        try:
+            self.interrupt()
+            return self._lock.wait_until_free(seconds)
+        finally:
+            self._closing = False
 
     @property
     def is_busy(self) -> bool:
