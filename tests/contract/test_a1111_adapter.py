@@ -360,6 +360,7 @@ def test_all_who_wait_are_let_through_once_and_in_their_order(webui):
         state.begin(job="txt2img")
         state.interrupt()  # is for this generation
         late.append(webui.wait(lambda: seen.append("late")))  # comes while these are drawn: not before our next step
+        state.end()
 
     def work(_):
         host.let_through()  # nobody waits

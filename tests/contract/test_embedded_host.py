@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -234,6 +235,37 @@ def test_settling_stops_whoever_uses_the_model_and_waits_for_it(host):
     assert held.wait(30)
     assert host.settle(30)
     thread.join(30)
+
+
+def test_those_who_wait_are_let_through_and_the_lent_model_stays(host):
+    host.select("sd1")
+    expected, drawn = pixels(host), []
+
+    def generate(checkpoint):
+        host.select(checkpoint)
+        drawn.append(pixels(host))
+
+    def work():
+        with host.borrow("sd1") as model:
+            host.let_through()  # nobody waits
+            for checkpoint in ("sd1", "sdxl"):
+                asked = threading.Thread(target=generate, args=[checkpoint])
+                asked.start()
+                until = time.monotonic() + 30
+                while not drawn[("sd1", "sdxl").index(checkpoint):] and time.monotonic() < until:
+                    host.let_through()
+                asked.join(30)
+                assert host.changed() is None
+            host.interrupt()  # they are not asked to wait, but this run is about to end
+            host.let_through()
+            return host.stop_requested(), host._loaded.model is model
+
+    assert host.run(work) == (True, True)
+    assert len(drawn) == 2
+    assert np.array_equal(drawn[0], expected)
+    assert not np.array_equal(drawn[1], expected)
+    host.select("sd1")
+    assert np.array_equal(pixels(host), expected)
 
 
 def test_interrupt_ends_an_image_and_is_forgotten_by_the_next(host):

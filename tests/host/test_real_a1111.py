@@ -186,6 +186,39 @@ def test_a_generation_asked_for_during_a_run_waits_and_works(images):
     assert drawn == [other]
 
 
+def test_prompts_are_let_through_between_steps(images):
+    name = f"zkhostlet{os.getpid()}"
+    train(images, name)
+    expected = [draw("an unrelated cat"), draw(f"an unrelated cat<lora:{name}:1>"), draw("an unrelated cat")]
+    start(images, "zkhostletthrough", 400, **{"sharing.let_prompts_through": True})
+    job_when(lambda job: job["step"] >= 1)
+    drawn = [draw("an unrelated cat"), draw(f"an unrelated cat<lora:{name}:1>"), draw("an unrelated cat")]
+    _, job = ask("/pivotal/v1/job")
+    assert (job["state"], drawn) == ("running", expected)
+    ask("/pivotal/v1/job/stop", {})
+    assert finished()["state"] == "stopped"
+    assert draw("an unrelated cat") == expected[0]
+
+
+def test_a_run_whose_checkpoint_is_replaced_ends_and_keeps_what_it_learned(images):
+    _, options = ask("/sdapi/v1/options")
+    _, listed = ask("/sdapi/v1/sd-models")
+    chosen = options["sd_model_checkpoint"]
+    others = [one["title"] for one in listed if one["title"] != chosen and one["model_name"].startswith("bare")]
+    assert others, "the WebUI needs a second checkpoint, called bare..., of the same family"
+    other, before = others[0], draw("an unrelated cat")
+    start(images, "zkhostswitch", 2000, **{"sharing.let_prompts_through": True})
+    job_when(lambda job: job["step"] >= 2)
+    ask("/sdapi/v1/txt2img", {"prompt": "x", "steps": 1, "width": 64, "height": 64, "save_images": False,
+                              "override_settings": {"sd_model_checkpoint": other}})
+    job = finished()
+    told = json.dumps(job["log"])
+    assert "instead of" in told, job
+    assert "keeps what it has learned" in told
+    assert [Path(file).name for file in job["files"]] == ["zkhostswitch.safetensors"]
+    assert draw("an unrelated cat") == before
+
+
 @pytest.mark.parametrize("path", ["/pivotal/v1/job/stop", "/sdapi/v1/interrupt"])
 def test_stopping_keeps_what_was_learned(images, path):
     start(images, "zkhoststop", 2000)

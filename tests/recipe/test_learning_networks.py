@@ -211,15 +211,15 @@ def test_one_file_holds_the_network_and_the_embedding(both):
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_learns_the_shape(tmp_path, method):
-    """Prints a row of the README's table: error before and after, hearts of 8, median lead, time, size of the file.
+    """Prints a row of the README's table: error before and after, hearts of 8, median lead, CPU time, size of the file.
 
-    IA3 is a few numbers a layer: it dents circles (-0.1) but draws no heart.
+    IA3, a few numbers a layer, draws no heart.
     """
-    host, started = EmbeddedHost(tmp_path, device="cpu"), time.perf_counter()
+    host, started = EmbeddedHost(tmp_path, device="cpu"), time.process_time()
     outcome = train(host, {**HEARTS, **METHODS[method]})
-    seconds = time.perf_counter() - started
+    seconds = time.process_time() - started
     found = leads(pictures(host, filled(COLOURED, "heartix", "<lora:hearts:1> ")))
     size = (host.folders().loras / "hearts.safetensors").stat().st_size
     print(f"\n| {method} | {outcome.metrics['error_before']:.3f} | {outcome.metrics['error_after']:.3f} | "
           f"{(found > 0).sum()} of 8 | {np.median(found):+.2f} | {seconds:.0f} s | {size / 1024:.0f} KiB |")
-    assert np.median(found) > -0.2  # without a network it is -0.3
+    assert np.median(found) > (-0.2 if method == "IA3" else -0.15)  # without a network it is -0.3

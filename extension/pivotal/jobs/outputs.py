@@ -20,9 +20,10 @@ from pivotal.formats.embedding_file import embedding_bytes
 from pivotal.formats.network_file import network_bytes
 from pivotal.formats.state_file import State, write_state
 from pivotal.hosts.protocol import Host
-from pivotal.jobs.checks import Plan, plain_options
+from pivotal.jobs.checks import Plan
 from pivotal.jobs.metadata import card, common_metadata, embedding_metadata, network_metadata
 from pivotal.jobs.paths import RunPaths, embedding_path, network_path
+from pivotal.jobs.resuming import plain_options
 from pivotal.jobs.trainees import Trainees
 from pivotal.jobs.verify import verify_embedding, verify_network
 from pivotal.models.diffusion import DiffusionModel
