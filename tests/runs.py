@@ -7,8 +7,8 @@ import hashlib
 import torch
 
 from pivotal.jobs.checks import make_plan
+from pivotal.jobs.control import Control
 from pivotal.jobs.desk import work_through
-from pivotal.jobs.runner import Control
 
 QUICK = {"name": "run", "embeddings.0.placeholder": "zkteal", "embeddings.0.initial_text": "green",
          "embeddings.0.token_count": 2, "samples.every_steps": 0, "batch.size": 2, "measure.images": 2,

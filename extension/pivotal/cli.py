@@ -24,8 +24,8 @@ from pivotal.events import Event, Failed, Finished, Saved, StepDone
 from pivotal.hosts.embedded.app import EmbeddedShell, serve
 from pivotal.hosts.embedded.host import EmbeddedHost
 from pivotal.jobs.checks import make_plan
+from pivotal.jobs.control import Control
 from pivotal.jobs.desk import work_through
-from pivotal.jobs.runner import Control
 from pivotal.jobs.view import JobView, fold, words
 from pivotal.register import register
 

@@ -8,6 +8,7 @@ import threading
 import time
 import types
 from collections import deque
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from torch import nn
 
 from fake_host import tokenizer, write_dataset
 from pivotal.errors import HostError
-from pivotal.hosts.detect import detect
+from pivotal.hosts.detect import KINDS, detect
 from pivotal.hosts.protocol import Host
 from pivotal.jobs.desk import Desk
 from pivotal.models.text import token_ids
@@ -224,10 +225,27 @@ def test_without_a_webui_it_says_what_it_looked_for(monkeypatch):
         detect()
 
 
-@pytest.mark.parametrize(("module", "name"), [("modules_forge", "Forge"), ("modules.processing_diffusers", "SD.Next")])
-def test_relatives_are_told_that_they_are_not_supported(webui, monkeypatch, module, name):
-    fake_module(monkeypatch, module)
-    with pytest.raises(HostError, match=f"{name}.* not supported yet; use"):
+RELATIVES = {"Forge": ["modules_forge", "backend", "backend.diffusion_engine"], "reForge": ["modules_forge", "ldm_patched"],
+             "SD.Next": ["modules.processing_diffusers"]}
+
+
+@pytest.mark.parametrize("name", RELATIVES)
+def test_each_relative_gets_its_own_adapter_or_a_sentence(webui, monkeypatch, name):
+    for module in RELATIVES[name]:
+        fake_module(monkeypatch, module)
+    (kind,) = [kind for kind in KINDS if kind.told == name]
+    host, shell = types.SimpleNamespace, types.SimpleNamespace
+    setattr(fake_module(monkeypatch, kind.module), f"{kind.prefix}Host", lambda: host)
+    setattr(fake_module(monkeypatch, f"{kind.module}_shell"), f"{kind.prefix}Shell", lambda: shell)
+    assert detect() == (host, shell)
+    monkeypatch.setattr("pivotal.hosts.detect.KINDS", [replace(kind, module="pivotal.hosts.nowhere")])
+    with pytest.raises(HostError, match=f"^{name} is not supported yet; use AUTOMATIC1111"):
+        detect()
+
+
+def test_an_unknown_relative_is_told_what_it_lacks(webui, monkeypatch):
+    monkeypatch.delitem(sys.modules, "modules.sd_hijack")
+    with pytest.raises(HostError, match=r"none of those that Pivotal knows \(SD\.Next, .*it lacks .*modules\.sd_hijack"):
         detect()
 
 

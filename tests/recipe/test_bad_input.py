@@ -12,8 +12,8 @@ from pivotal.errors import OptionError, PivotalError
 from pivotal.events import Failed, Finished, Noticed
 from pivotal.formats import atomic
 from pivotal.jobs.checks import make_plan
+from pivotal.jobs.control import Control
 from pivotal.jobs.desk import Desk, work_through
-from pivotal.jobs.runner import Control
 from runs import QUICK, carry_out, fingerprint
 
 
@@ -132,7 +132,7 @@ def test_a_disk_that_fills_up_ends_the_run_in_words_with_the_older_file_whole(ho
 
 
 def test_a_page_waits_for_room_and_the_result_is_not_lost(host, images, monkeypatch):
-    monkeypatch.setattr("pivotal.jobs.runner.RETRY_SECONDS", 0.01)
+    monkeypatch.setattr("pivotal.jobs.saving.RETRY_SECONDS", 0.01)
     events: list = []
 
     def tell(event):
@@ -146,7 +146,7 @@ def test_a_page_waits_for_room_and_the_result_is_not_lost(host, images, monkeypa
 
 
 def test_a_state_that_cannot_be_written_does_not_end_the_run(host, images, monkeypatch):
-    monkeypatch.setattr("pivotal.jobs.runner.save_state",
+    monkeypatch.setattr("pivotal.jobs.saving.save_state",
                         lambda *_: (_ for _ in ()).throw(OSError(errno.ENOSPC, "No space left on device")))
     outcome, events = carry_out(host, images, save__state_every_steps=2)
     assert outcome.step == 8 and any(isinstance(e, Noticed) and "state could not" in e.text for e in events)

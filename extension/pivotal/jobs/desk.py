@@ -15,7 +15,8 @@ from pivotal.errors import OptionError, PivotalError
 from pivotal.events import Emit, Event, Failed
 from pivotal.hosts.protocol import Host
 from pivotal.jobs.checks import Plan, make_plan
-from pivotal.jobs.runner import Control, Outcome, Run
+from pivotal.jobs.control import Control
+from pivotal.jobs.runner import Outcome, Run
 from pivotal.jobs.view import JobView, fold, words
 
 log = logging.getLogger(__name__)

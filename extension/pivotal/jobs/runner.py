@@ -2,41 +2,28 @@
 
 from __future__ import annotations
 
-import errno
-import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 
 from pivotal.config.files import dump_run
-from pivotal.errors import FormatError, HostError, TrainingError
-from pivotal.events import Emit, Finished, Noticed, Phase, Saved, Started
-from pivotal.formats.atomic import remove_leftovers, write_bytes, write_text
+from pivotal.errors import FormatError, TrainingError
+from pivotal.events import Emit, Finished, Noticed, Phase, Started
+from pivotal.formats.atomic import remove_leftovers, write_text
 from pivotal.hosts.protocol import Host
 from pivotal.jobs.checks import Plan
+from pivotal.jobs.control import Control
 from pivotal.jobs.journal import journal
-from pivotal.jobs.outputs import Artifact, Outputs, keep_older, preview_of, save_state
+from pivotal.jobs.outputs import Artifact, Outputs, preview_of
 from pivotal.jobs.paths import RunPaths, run_paths
 from pivotal.jobs.preparation import make_batches, make_session, prepare_model
 from pivotal.jobs.previews import Previews
+from pivotal.jobs.saving import Saving, reason
 from pivotal.jobs.trainees import Attached, Trainees, make_trainees
 from pivotal.models.diffusion import DiffusionModel
-from pivotal.prompts.placeholders import safe_file_name
 from pivotal.training.loop import train
 from pivotal.training.measure import denoising_error
 from pivotal.training.session import Session
-
-RETRY_SECONDS = 10.0
-
-
-@dataclass
-class Control:
-    """How others reach a running job."""
-
-    stop: threading.Event = field(default_factory=threading.Event)
-    stop_after_steps: int | None = None  # stops, as if asked to, once so many steps are done
-    patient: bool = True  # waits for room on a full disk instead of failing
 
 
 @dataclass(frozen=True)
@@ -68,6 +55,7 @@ class Run:
         """The whole run, in the calling thread."""
         self.paths.folder.mkdir(parents=True, exist_ok=True)
         with journal(self.paths.journal, self.emit) as self.emit:
+            self.saving = Saving(self.plan, self.host, self.paths, self.emit, self.control)
             return self._go()
 
     def _go(self) -> Outcome:
@@ -81,8 +69,8 @@ class Run:
         outcome = self.host.run(self._borrowed)
         # The model is given back by now: however long a full disk keeps us, the host can generate.
         self.emit(Phase("saving"))
-        written = self._save(outcome.files, outcome.step, final=True)
-        self._tell_prompt_words(outcome.files)
+        written = self.saving.save(outcome.files, outcome.step, final=True)
+        self.saving.tell_prompt_words(outcome.files)
         self.emit(Finished(outcome.step, time.monotonic() - started, outcome.loss, tuple(written), outcome.stopped))
         return outcome
 
@@ -106,7 +94,7 @@ class Run:
         outputs = Outputs(self.plan, self.host, model, trainees)
         self._announce(session)
         stopped = self._loop(session, previews, outputs, attached)
-        self._keep_state(session)
+        self.saving.keep_state(session)
         if not session.progress.step:  # nothing is learned, and an older file of that name shall stay
             return Outcome((), 0, None, stopped, metrics)
         if measure and not self._should_stop():
@@ -136,7 +124,7 @@ class Run:
         def after_step() -> None:
             step = session.progress.step
             if _due(step, self.config.save.state_every_steps):
-                self._keep_state(session)
+                self.saving.keep_state(session)
             if _due(step, self.config.save.every_steps) and step < self.config.length.steps:
                 self._save_copy(outputs, step)
             if _due(step, self.config.samples.every_steps) or step == self.config.length.steps:
@@ -155,7 +143,7 @@ class Run:
         try:
             return train(session, self.emit, after_step=after_step, should_stop=should_stop)
         except TrainingError:
-            self._keep_state(session)  # the weights are those before the step that failed
+            self.saving.keep_state(session)  # the weights are those before the step that failed
             raise
 
     def _should_stop(self) -> bool:
@@ -179,80 +167,14 @@ class Run:
                                    stopped=lambda: False)
         return lambda: denoising_error(session, batches, min(images, batches.images))
 
-    def _keep_state(self, session: Session) -> None:
-        """A state that cannot be written costs nothing but itself: the run goes on and says so."""
-        try:
-            path = save_state(session, self.plan, self.paths)
-        except OSError as error:
-            self.emit(Noticed(f"The state could not be written ({reason(error)}); the last one is still there."))
-            return
-        self.emit(Saved(session.progress.step, path, "state", False))
-
     def _save_copy(self, outputs: Outputs, step: int) -> None:
         try:
             files = outputs.make(step, final=False)
         except FormatError as error:
             self.emit(Noticed(f"No copy of step {step} was written: {error}"))
             return
-        self._save(files, step, final=False)
-
-    def _save(self, files: Sequence[Artifact], step: int, *, final: bool) -> list[Path]:
-        written = []
-        for file in files:
-            if not self._write(file.path, file.data, final):
-                continue
-            if file.kind != "card":
-                self._refresh(file.path)
-                self.emit(Saved(step, file.path, file.kind, final, file.prompt))
-                written.append(file.path)
-        return written
-
-    def _tell_prompt_words(self, files: Sequence[Artifact]) -> None:
-        for row in self.config.embeddings:
-            word = safe_file_name(row.placeholder)
-            if row.train and word != row.placeholder:
-                self.emit(Noticed(f"{row.placeholder!r} cannot be a file's name everywhere; the word for prompts is {word!r}."))
-        own = {file.path.stem for file in files if file.kind == "embedding"}
-        if own and self.config.save.bundle and any(file.kind == "network" for file in files):
-            why = ("an embedding of that name was there already, which hosts prefer to a bundled one"
-                   if self.host.reads_bundles else "this host does not read bundled embeddings")
-            self.emit(Noticed(f"{', '.join(sorted(own))}: written as a file of its own, too, as {why}."))
-
-    def _refresh(self, path: Path) -> None:
-        try:
-            self.host.refresh(path)
-        except HostError as error:
-            self.emit(Noticed(f"{path.name} is written, but the host could not take it up: {error}"))
-
-    def _write(self, path: Path, data: bytes, final: bool) -> bool:
-        """Writes one file; a result is held in memory until there is room for it, or Stop is pressed."""
-        if final:
-            self.control.stop.clear()  # a Stop that ended the loop shall not give up its result, too
-        while True:
-            try:
-                if self.config.save.existing != "replace":
-                    kept = keep_older(path, data, self.paths)
-                    if kept is not None:
-                        self.emit(Noticed(f"The older {path.name} is kept as {kept}."))
-                write_bytes(path, data)
-                return True
-            except OSError as error:
-                if not final:
-                    self.emit(Noticed(f"{path.name} could not be written ({reason(error)}); the run goes on."))
-                    return False
-                self.emit(Noticed(f"{path} could not be written: {reason(error)}. What was learned is kept in memory and "
-                                  f"written as soon as there is room; Stop gives it up.", "name"))
-                if not self.control.patient or self.control.stop.wait(RETRY_SECONDS):
-                    raise TrainingError(f"{path} could not be written: {reason(error)}. The run's state is "
-                                        f"{self.paths.state}; make room and resume.") from error
+        self.saving.save(files, step, final=False)
 
 
 def _due(step: int, every: int) -> bool:
     return bool(every) and step % every == 0
-
-
-def reason(error: OSError) -> str:
-    """An operating system's error in a few words."""
-    if error.errno == errno.ENOSPC:
-        return "the disk is full"
-    return error.strerror or str(error)
