@@ -6,7 +6,7 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -36,7 +36,7 @@ class Artifact:
     """A file to be written, whole and in memory, so that it outlives the lent model."""
 
     path: Path
-    data: bytes
+    data: bytes = field(repr=False)  # megabytes, and no log's business
     kind: Literal["embedding", "network", "card"]
     prompt: str = ""  # what to write into a prompt to use it
 
