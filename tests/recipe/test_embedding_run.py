@@ -154,13 +154,13 @@ def test_an_exception_in_the_middle_gives_the_model_back_and_names_itself(tmp_pa
 def test_a_loss_that_is_no_number_ends_the_run_and_keeps_what_was_learned_before(tmp_path, monkeypatch):
     from pivotal.training import session
 
-    host, real, calls = FakeHost(tmp_path), session.errors, []
+    host, real, calls = FakeHost(tmp_path), session.losses, []
 
-    def poisoned(predicted, wanted):
+    def poisoned(*arguments):
         calls.append(1)
-        return real(predicted, wanted) * (float("nan") if len(calls) == 4 else 1)
+        return real(*arguments) * (float("nan") if len(calls) == 4 else 1)
 
-    monkeypatch.setattr(session, "errors", poisoned)
+    monkeypatch.setattr(session, "losses", poisoned)
     outcome, events = carry_out(host, write_dataset(tmp_path / "images"), measure__images=0)
     assert outcome is None and "step 4" in events[-1].message and "learning rate" in events[-1].message
     assert not (tmp_path / "embeddings" / "zkteal.safetensors").exists()
@@ -191,3 +191,12 @@ def test_older_copies_on_the_way_are_kept_too(tmp_path):
     carry_out(host, write_dataset(tmp_path / "images"), save__every_steps=4)
     (kept,) = (tmp_path / "pivotal" / "runs" / "run" / "replaced").iterdir()
     assert kept.read_bytes() == own and copy.read_bytes() != own
+
+
+def test_gradients_that_are_cut_to_nothing_teach_nothing(tmp_path):
+    images = write_dataset(tmp_path / "images")
+    moved = {}
+    for limit in (None, 1e-9):
+        outcome, _ = carry_out(FakeHost(tmp_path / str(limit)), images, optimizer__clip_norm=limit, optimizer__epsilon=1e-3)
+        moved[limit] = abs(outcome.metrics["error_after"] - outcome.metrics["error_before"])
+    assert moved[1e-9] < 0.01 * moved[None]

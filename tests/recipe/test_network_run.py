@@ -317,3 +317,24 @@ def test_values_that_fp16_cannot_hold_cost_no_learning(tmp_path, images, monkeyp
     assert any(event.text.startswith("No copy of step 4") for event in events if isinstance(event, Noticed))
     _, events = run(host, images, resume=True, save__precision="fp32", **changes)
     assert isinstance(events[-1], Finished) and path.exists()
+
+
+CHOICES = [{"loss__kind": kind} for kind in ("l1", "huber", "smooth l1", "log-cosh")] + [
+    {"loss__weighting": weighting} for weighting in ("min-snr", "debiased", "p2")] + [
+    {"noise__offset": 0.1, "noise__offset_random": True, "noise__adaptive_scale": 0.1},
+    {"noise__multires_iterations": 6}, {"noise__input_perturbation": 0.1},
+    {"timesteps__minimum": 100, "timesteps__maximum": 900, "timesteps__distribution": "logit normal"},
+    {"objective__prediction": "v", "objective__zero_terminal_snr": "on", "loss__weighting": "min-snr"}]
+
+
+@pytest.mark.parametrize("changes", CHOICES, ids=lambda changes: " ".join(f"{v}" for v in changes.values()))
+def test_every_choice_of_loss_noise_and_timesteps_learns_and_resumes_to_the_byte(tmp_path, images, changes):
+    outcome, _ = run(FakeHost(tmp_path / "whole"), images, length__steps=10, **changes)
+    assert outcome.metrics["error_after"] < 0.98 * outcome.metrics["error_before"]
+    run(FakeHost(tmp_path / "parts"), images, stop_after=5, length__steps=10, **changes)
+    run(FakeHost(tmp_path / "parts"), images, resume=True, length__steps=10, **changes)
+    run(FakeHost(tmp_path / "plain"), images, length__steps=10)
+    whole, parts, plain = (tmp_path / name / "models" / "Lora" / "run.safetensors" for name in ("whole", "parts", "plain"))
+    assert whole.read_bytes() == parts.read_bytes()
+    key = "lora_unet_middle_block_1_proj_in.lora_up.weight"
+    assert not torch.equal(load_file(whole)[key], load_file(plain)[key])

@@ -16,6 +16,8 @@ def problems_between(config: TrainConfig) -> dict[str, str]:
     found = _dataset_problems(config) | _embedding_problems(config) | _network_problems(config) | _rate_problems(config)
     if config.objective.zero_terminal_snr == "on" and config.objective.prediction == "epsilon":
         found["objective.zero_terminal_snr"] = "pure noise says nothing of itself: predicting epsilon cannot learn from it"
+    if config.timesteps.minimum >= config.timesteps.maximum:
+        found["timesteps.maximum"] = f"must be more than the first timestep, {config.timesteps.minimum}"
     if not config.name.strip():
         found["name"] = "needs a name; it becomes the run's folder"
     return found

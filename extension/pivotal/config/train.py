@@ -8,6 +8,7 @@ from pivotal.config.options import group, option, rows
 from pivotal.config.rules import problems_between
 from pivotal.config.sections.dataset import Dataset
 from pivotal.config.sections.embedding import Embedding
+from pivotal.config.sections.loss import Loss, Noise, Timesteps
 from pivotal.config.sections.network import WHEN, Blocks, Network, Pivot, Targets
 from pivotal.config.sections.output import Measure, Samples, Save, Sharing
 from pivotal.config.sections.pace import Schedule
@@ -34,6 +35,9 @@ class TrainConfig:
     optimizer: Optimizer = group(Optimizer)
     schedule: Schedule = group(Schedule)
     objective: Objective = group(Objective)
+    loss: Loss = group(Loss)
+    noise: Noise = group(Noise)
+    timesteps: Timesteps = group(Timesteps)
     precision: Precision = group(Precision)
     samples: Samples = group(Samples)
     save: Save = group(Save)

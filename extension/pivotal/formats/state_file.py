@@ -14,7 +14,7 @@ from torch import Tensor
 from pivotal.errors import FormatError
 from pivotal.formats.atomic import write_tensors
 
-VERSION = 1
+VERSION = 2  # 1: one optimizer for all (0.1.0)
 _KEY = "pivotal.state"
 
 

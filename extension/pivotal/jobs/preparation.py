@@ -47,7 +47,8 @@ def make_session(plan: Plan, model: DiffusionModel, trainees: Trainees, batches:
     """The session of `plan`, at its beginning or where it was left."""
     config = plan.config
     settings = Settings(config.seed, config.length.steps, config.batch.accumulation,
-                        compute_dtype(config.precision.compute, model.device, model.dtype))
+                        compute_dtype(config.precision.compute, model.device, model.dtype), config.loss, config.noise,
+                        config.timesteps, config.optimizer.clip_norm)
     session = Session(model, trainees.parts, batches, make_steppers(config.optimizer, trainees.parts), settings)
     if plan.state is not None:
         session.restore(plan.state.facts, plan.state.tensors)

@@ -1,10 +1,11 @@
-"""What the model shall predict, and how far it is from it."""
+"""What the model shall predict, at which timesteps."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
+from pivotal.config.sections.loss import Timesteps
 from pivotal.models.families import Prediction
 
 
@@ -30,11 +31,14 @@ def target(prediction: Prediction, latents: Tensor, noise: Tensor, alphas_cumpro
     return alpha.sqrt() * noise - (1 - alpha).sqrt() * latents
 
 
-def draw_timesteps(count: int, of: int, generator: torch.Generator) -> Tensor:
-    """(count,) ints, uniform over 0..of-1."""
-    return torch.randint(0, of, (count,), generator=generator)
+def draw_timesteps(count: int, of: int, settings: Timesteps, generator: torch.Generator) -> Tensor:
+    """(count,) ints of settings.minimum..settings.maximum-1, those of a schedule with `of` steps instead of 1000.
 
-
-def errors(predicted: Tensor, wanted: Tensor) -> Tensor:
-    """(B,) mean squared error of each image, in fp32."""
-    return (predicted.float() - wanted.float()).square().mean(dim=(1, 2, 3))
+    Uniform; or by a logit-normal u = 1 / (1 + exp(-(bias + spread x normal))) over the range, so that a bias above 0 draws
+    noisier ones (Esser et al. 2024, arXiv:2403.03206, equation 19).
+    """
+    low, high = (round(value * of / 1000) for value in (settings.minimum, settings.maximum))
+    if settings.distribution == "uniform":
+        return torch.randint(low, high, (count,), generator=generator)
+    place = torch.sigmoid(settings.bias + settings.spread * torch.randn(count, generator=generator))
+    return (low + place * (high - low)).long().clamp(low, high - 1)

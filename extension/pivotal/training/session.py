@@ -12,10 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pivotal.config.sections.loss import Loss, Noise, Timesteps
 from pivotal.errors import TrainingError
 from pivotal.models.diffusion import DiffusionModel
 from pivotal.training.batch import Batch, Batches
-from pivotal.training.objective import add_noise, draw_timesteps, errors, target
+from pivotal.training.loss import errors, losses, weights
+from pivotal.training.noise import draw_noise, perturbed
+from pivotal.training.objective import add_noise, draw_timesteps, target
 from pivotal.training.optimizer_state import pack_optimizer, unpack_optimizer
 from pivotal.training.optimizers import Stepper
 from pivotal.training.part import Clock, Part
@@ -31,6 +34,10 @@ class Settings:
     steps: int
     accumulation: int
     compute: torch.dtype
+    loss: Loss = Loss()
+    noise: Noise = Noise()
+    timesteps: Timesteps = Timesteps()
+    clip_norm: float | None = None  # of each part's gradient
 
 
 @dataclass(frozen=True)
@@ -128,23 +135,32 @@ class Session:
         return self._finite(loss.item())
 
     def _loss(self, batch: Batch, position: int) -> Tensor:
-        model, seed = self.model, self.settings.seed
-        timesteps = draw_timesteps(len(batch.latents), len(self._alphas), generator(seed, "timesteps", position))
-        noise = torch.randn(batch.latents.shape, generator=generator(seed, "noise", position))
-        return self.errors(batch, noise, timesteps.to(model.device)).mean()
+        model, settings, count = self.model, self.settings, len(batch.latents)
+        timesteps = draw_timesteps(count, len(self._alphas), settings.timesteps, generator(settings.seed, "timesteps", position))
+        noises = generator(settings.seed, "noise", position)
+        noise = draw_noise(batch.latents, settings.noise, noises)
+        seen = perturbed(noise, settings.noise.input_perturbation, noises)
+        timesteps = timesteps.to(model.device)
+        predicted, wanted = self._predicted(batch, noise, seen, timesteps)
+        loss = losses(predicted, wanted, timesteps, self._alphas, settings.loss)
+        return (loss * weights(timesteps, self._alphas, model.prediction, settings.loss)).mean()
 
     def errors(self, batch: Batch, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """(B,) squared error of the model's prediction for `batch` at `timesteps`, with `noise`."""
+        """(B,) squared error of the model's prediction for `batch` at `timesteps`, with `noise`; no weights."""
+        return errors(*self._predicted(batch, noise, noise, timesteps))
+
+    def _predicted(self, batch: Batch, noise: Tensor, seen: Tensor, timesteps: Tensor) -> tuple[Tensor, Tensor]:
+        """The model's prediction for latents under the noise `seen`, and what it should be for `noise`."""
         model = self.model
-        latents, noise = batch.latents.to(model.device), noise.to(model.device)
-        noisy = add_noise(latents, noise, self._alphas, timesteps)
+        latents, noise, seen = (tensor.to(model.device) for tensor in (batch.latents, noise, seen))
+        noisy = add_noise(latents, seen, self._alphas, timesteps)
         wanted = target(model.prediction, latents, noise, self._alphas, timesteps)
         vectors = {name: values for part in self.parts for name, values in part.trainable.vectors().items()}
         with autocast(model.device, self.settings.compute, model.dtype):
             conditioning = model.encode_prompts(batch.prompts, vectors)
             predicted = model.predict(noisy.to(model.dtype), timesteps, conditioning, batch.size_ids.to(model.device),
                                       batch.inpainting)
-        return errors(predicted, wanted)
+        return predicted, wanted
 
     def _finite(self, loss: float) -> float:
         if not math.isfinite(loss):
@@ -163,6 +179,9 @@ class Session:
         if not self.scaler.is_enabled() and not all(bool(torch.isfinite(gradient).all()) for gradient in gradients):
             raise TrainingError(f"A gradient became infinite at step {self.progress.step + 1}. A lower learning rate, or "
                                 "precision bf16 or fp32, helps; what was learned before this step is kept.")
+        if self.settings.clip_norm is not None:
+            for part in learning:  # each for itself: an embedding's gradient is no measure for a network's
+                torch.nn.utils.clip_grad_norm_(part.trainable.parameters(), self.settings.clip_norm)
         for stepper in steppers:
             self.scaler.step(stepper.optimizer)
         if steppers:

@@ -43,6 +43,9 @@ class Optimizer:
     weight_decay: float = option(
         0.01, "Pulls the network's weights to zero by this fraction of the learning rate at each step.", ge=0, le=1)
     decay_embeddings: bool = option(False, "Lets weight decay pull at embeddings, too; usually it should not.")
+    clip_norm: float | None = option(
+        None, "Shortens each part's gradient to this length at most; 1 is usual. Empty: never.", above=0, le=1000,
+        label="Clip gradients at", ss="ss_max_grad_norm")
     growth_limit: float | None = option(
         None, "Most by which Prodigy and D-Adaptation may raise their rate in a step; 2 is careful. Empty: no limit.",
         above=1, le=1000, shown_when=("optimizer.kind", ("prodigy", "dadapt adam")))
