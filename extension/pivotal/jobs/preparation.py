@@ -13,6 +13,7 @@ from pivotal.events import Emit, Phase
 from pivotal.jobs.batches import FolderBatches
 from pivotal.jobs.checks import Plan
 from pivotal.jobs.trainees import Trainees
+from pivotal.models.checkpointing import checkpoint_model
 from pivotal.models.diffusion import DiffusionModel
 from pivotal.models.schedule import overridden
 from pivotal.training.optimizers import make_steppers
@@ -69,9 +70,5 @@ def prepare_model(lent: DiffusionModel, config: TrainConfig) -> DiffusionModel:
         raise OptionError({"objective.zero_terminal_snr": "this checkpoint predicts epsilon, which cannot be learned from "
                                                           "pure noise; take off or auto"})
     if config.precision.gradient_checkpointing:
-        model.unet.enable_gradient_checkpointing()
-        model.unet.train()  # diffusers checkpoints only in training mode; these networks have no dropout to switch on
-        for encoder in model.text_encoders:
-            encoder.module.gradient_checkpointing_enable()
-            encoder.module.train()
+        checkpoint_model(model)
     return model
