@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from pivotal.config.options import group, option, rows
 from pivotal.config.rules import problems_between
+from pivotal.config.sections.caption import Caption
 from pivotal.config.sections.dataset import Dataset
 from pivotal.config.sections.embedding import Embedding
 from pivotal.config.sections.loss import Loss, Noise, Timesteps
@@ -25,6 +26,7 @@ class TrainConfig:
     checkpoint: str = option("", "Checkpoint to train on. Empty takes the one the host has loaded.",
                              ss="ss_sd_model_name")
     dataset: Dataset = group(Dataset)
+    caption: Caption = group(Caption)
     embeddings: tuple[Embedding, ...] = rows()
     network: Network = group(Network)
     targets: Targets = group(Targets, WHEN)

@@ -85,7 +85,7 @@ def captions_of(config: TrainConfig, items: list[Item]) -> Captions:
     """The captions that `config` makes for `items`."""
     templates = {"files": (), "object": OBJECT, "style": STYLE, "own": config.dataset.templates}[config.dataset.captions]
     name = " ".join(row.placeholder for row in config.embeddings if row.train)
-    return Captions(items, templates, name, config.seed)
+    return Captions(items, templates, name, config.seed, config.caption)
 
 
 def _check_checkpoint(config: TrainConfig, host: Host, found: Problems) -> None:
