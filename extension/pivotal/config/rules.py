@@ -42,6 +42,8 @@ def _dataset_problems(config: TrainConfig) -> dict[str, str]:
         found["dataset.folder"] = "needs the folder that holds your images"
     if dataset.captions == "own" and not dataset.templates:
         found["dataset.templates"] = "needs at least one line, for instance: a photo of [name]"
+    if not re.fullmatch(r"\.\w+", dataset.caption_extension.strip()):
+        found["dataset.caption_extension"] = f"expected a dot and letters, as .txt; got {dataset.caption_extension!r}"
     if not config.caption.delimiter.strip() and (config.caption.shuffle or config.caption.tag_dropout):
         found["caption.delimiter"] = "needs the sign that parts tags, for instance a comma"
     for key, side in (("dataset.resolution", dataset.resolution), ("samples.size", config.samples.size)):

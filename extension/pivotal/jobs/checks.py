@@ -70,20 +70,22 @@ def _captions(config: TrainConfig, folder: str, key: str, found: Problems) -> Ca
     if not folder.strip():
         return None
     try:
-        items = read_items(Path(folder).expanduser(), need_captions=_needs_files(config.dataset))
+        items = read_items(Path(folder).expanduser(), need_captions=_needs_captions(config.dataset),
+                           subfolders=config.dataset.subfolders, extension=config.dataset.caption_extension.strip(),
+                           from_names=config.dataset.captions == "file names")
     except DatasetError as error:
         found.add(key, str(error))
         return None
     return captions_of(config, items)
 
 
-def _needs_files(dataset: Dataset) -> bool:
-    return dataset.captions == "files" or any("[filewords]" in line for line in dataset.templates)
+def _needs_captions(dataset: Dataset) -> bool:
+    return dataset.captions in ("files", "file names") or any("[filewords]" in line for line in dataset.templates)
 
 
 def captions_of(config: TrainConfig, items: list[Item]) -> Captions:
     """The captions that `config` makes for `items`."""
-    templates = {"files": (), "object": OBJECT, "style": STYLE, "own": config.dataset.templates}[config.dataset.captions]
+    templates = {"object": OBJECT, "style": STYLE, "own": config.dataset.templates}.get(config.dataset.captions, ())
     name = " ".join(row.placeholder for row in config.embeddings if row.train)
     return Captions(items, templates, name, config.seed, config.caption)
 

@@ -57,3 +57,26 @@ def test_a_picture_too_large_to_be_one_is_refused_before_it_is_decoded(tmp_path,
     folder = write_dataset(tmp_path / "d", 1)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
     assert "00.png" in said(folder)
+
+
+def test_subfolders_and_other_caption_files_are_read_when_asked(tmp_path):
+    folder = write_dataset(tmp_path / "d", 2)
+    write_dataset(folder / "more", 1, word="zkred")
+    write_dataset(folder / ".hidden", 1)
+    for path in folder.rglob("*.txt"):
+        path.rename(path.with_suffix(".caption"))
+    items = read_items(folder, need_captions=True, subfolders=True, extension=".caption")
+    assert [item.path.relative_to(folder).as_posix() for item in items] == ["00.png", "01.png", "more/00.png"]
+    assert "zkred" in items[-1].caption
+    assert len(read_items(folder, need_captions=False)) == 2
+
+
+def test_file_names_are_captions_without_their_numbers(tmp_path):
+    folder = write_dataset(tmp_path / "d", 3)
+    for number, name in enumerate(("01_a_red cat-2", "two  dogs (3)", "été 5")):
+        (folder / f"{number:02d}.png").rename(folder / f"{name}.png")
+    items = read_items(folder, need_captions=True, from_names=True)
+    assert sorted(item.caption for item in items) == ["a red cat", "two dogs", "été"]
+    (folder / "été 5.png").rename(folder / "0042.png")
+    with pytest.raises(DatasetError, match=r"1 file names say nothing \(0042.png\)"):
+        read_items(folder, need_captions=True, from_names=True)

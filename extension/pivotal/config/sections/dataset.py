@@ -17,8 +17,10 @@ class Dataset:
     resolution: int | None = option(
         None, "Side of the square to which each image is scaled and centre-cropped. Empty takes the checkpoint's own.",
         ge=64, le=4096, unit="px", ss="ss_resolution")
-    captions: Literal["files", "object", "style", "own"] = option(
-        "files", "Takes captions from .txt files, or from templates for an object, for a style, or of your own.")
+    subfolders: bool = option(False, "Takes the images in subfolders, too.")
+    captions: Literal["files", "file names", "object", "style", "own"] = option(
+        "files", "Takes captions from files beside the images, from the images' names, or from templates.")
+    caption_extension: str = option(".txt", "Ending of caption files, as .txt or .caption.", label="Caption files end in")
     templates: tuple[str, ...] = option(
         (), "Holds your own templates, one a line. [name] or {} becomes the placeholders, [filewords] the caption file.",
         widget="textarea", tokens="caption", shown_when=("dataset.captions", ("own",)))
