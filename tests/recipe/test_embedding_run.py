@@ -200,3 +200,13 @@ def test_gradients_that_are_cut_to_nothing_teach_nothing(tmp_path):
         outcome, _ = carry_out(FakeHost(tmp_path / str(limit)), images, optimizer__clip_norm=limit, optimizer__epsilon=1e-3)
         moved[limit] = abs(outcome.metrics["error_after"] - outcome.metrics["error_before"])
     assert moved[1e-9] < 0.01 * moved[None]
+
+
+def test_only_the_newest_copies_are_kept_and_nobody_elses_are_touched(tmp_path):
+    host = FakeHost(tmp_path)
+    other = tmp_path / "embeddings" / "zkteal-000001.safetensors"
+    other.write_bytes(b"somebody's")
+    carry_out(host, write_dataset(tmp_path / "images"), save__every_steps=2, save__keep_copies=1, length__steps=7)
+    assert {path.name for path in (tmp_path / "embeddings").iterdir()} == {
+        "zkteal.safetensors", "zkteal-000006.safetensors", "zkteal-000001.safetensors"}
+    assert other.read_bytes() == b"somebody's"

@@ -173,7 +173,7 @@ class Run:
         except FormatError as error:
             self.emit(Noticed(f"No copy of step {step} was written: {error}"))
             return
-        self.saving.save(files, step, final=False)
+        self.saving.save_copy(files, step)
 
 
 def _due(step: int, every: int) -> bool:

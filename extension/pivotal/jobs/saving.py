@@ -26,6 +26,7 @@ class Saving:
     def __init__(self, plan: Plan, host: Host, paths: RunPaths, emit: Emit, control: Control):
         self.plan, self.config, self.host = plan, plan.config, host
         self.paths, self.emit, self.control = paths, emit, control
+        self._copies: list[list[Path]] = []  # of this session, oldest first; nobody else's file is ever deleted
 
     def keep_state(self, session: Session) -> None:
         """A state that cannot be written costs nothing but itself: the run goes on and says so."""
@@ -51,6 +52,17 @@ class Saving:
                 self.emit(Saved(step, file.path, file.kind, final, file.prompt))
                 written.append(file.path)
         return written
+
+    def save_copy(self, files: Sequence[Artifact], step: int) -> None:
+        """Writes files on the way, and deletes the oldest of this session's that are too many."""
+        self._copies.append(self.save(files, step, final=False))
+        keep = self.config.save.keep_copies
+        while keep is not None and len(self._copies) > keep:
+            for path in self._copies.pop(0):
+                try:
+                    path.unlink(missing_ok=True)
+                except OSError as error:
+                    self.emit(Noticed(f"The older copy {path.name} could not be deleted ({reason(error)})."))
 
     def tell_prompt_words(self, files: Sequence[Artifact]) -> None:
         """Says where a word is another than its placeholder, and why a bundled one has a file of its own."""

@@ -14,6 +14,8 @@ class Save:
 
     every_steps: int = option(0, "Writes a copy of what is trained every so many steps; 0 only at the end.", ge=0,
                              unit="steps", label="Save every")
+    keep_copies: int | None = option(
+        None, "Keeps only so many of the newest copies of this run. Empty keeps all.", ge=1, le=1_000_000)
     state_every_steps: int = option(
         100, "Writes what resuming needs every so many steps, so that a crash loses little; 0 only at a stop.", ge=0,
         unit="steps", label="Save the state every")
