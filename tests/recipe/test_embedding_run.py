@@ -205,8 +205,9 @@ def test_gradients_that_are_cut_to_nothing_teach_nothing(tmp_path):
 def test_only_the_newest_copies_are_kept_and_nobody_elses_are_touched(tmp_path):
     host = FakeHost(tmp_path)
     other = tmp_path / "embeddings" / "zkteal-000001.safetensors"
-    other.write_bytes(b"somebody's")
+    other.write_bytes(embedding_bytes([torch.ones(1, 32)], {}))
+    before = other.read_bytes()
     carry_out(host, write_dataset(tmp_path / "images"), save__every_steps=2, save__keep_copies=1, length__steps=7)
     assert {path.name for path in (tmp_path / "embeddings").iterdir()} == {
         "zkteal.safetensors", "zkteal-000006.safetensors", "zkteal-000001.safetensors"}
-    assert other.read_bytes() == b"somebody's"
+    assert other.read_bytes() == before
