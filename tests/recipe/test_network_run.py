@@ -174,6 +174,7 @@ def test_the_same_run_gives_the_same_file_and_another_seed_another(tmp_path, ima
     {"network__method": "dylora", "network__unit": 2, "pivot__order": "embeddings first", "pivot__at": 2},
     {"optimizer__kind": "prodigy", "optimizer__learning_rate": 1, "targets__learning_rate": 1, "optimizer__growth_limit": 2},
     {"optimizer__kind": "dadapt adam", "optimizer__learning_rate": 1, "targets__learning_rate": 1},
+    {"optimizer__ema_decay": 0.9, "embeddings__0__preserve_norm": True},
     {"schedule__kind": "rex", "schedule__warmup": 2, "network__plus_ratio": 4, "network__norm_limit": 0.5,
      "blocks__weights": "cosine+0.1"}])
 def test_a_run_that_was_stopped_and_resumed_ends_as_one_that_was_not(tmp_path, images, changes):
@@ -338,3 +339,13 @@ def test_every_choice_of_loss_noise_and_timesteps_learns_and_resumes_to_the_byte
     assert whole.read_bytes() == parts.read_bytes()
     key = "lora_unet_middle_block_1_proj_in.lora_up.weight"
     assert not torch.equal(load_file(whole)[key], load_file(plain)[key])
+
+
+def test_the_file_holds_the_averages_and_the_state_goes_on_from_the_last_values(tmp_path, images):
+    run(FakeHost(tmp_path), images, optimizer__ema_decay=0.9, save__precision="fp32")
+    state = load_file(tmp_path / "pivotal" / "runs" / "run" / "state.safetensors")
+    layers = read_network(tmp_path / "models" / "Lora" / "run.safetensors").layers
+    first = next(iter(layers.values()))
+    assert torch.equal(first["lora_down.weight"], state["average.0.0"])
+    last = next(value for key, value in state.items() if key.endswith(".down") and value.shape == state["average.0.0"].shape)
+    assert not torch.equal(last, state["average.0.0"])

@@ -49,7 +49,7 @@ def make_session(plan: Plan, model: DiffusionModel, trainees: Trainees, batches:
     config = plan.config
     settings = Settings(config.seed, config.length.steps, config.batch.accumulation,
                         compute_dtype(config.precision.compute, model.device, model.dtype), config.loss, config.noise,
-                        config.timesteps, config.optimizer.clip_norm)
+                        config.timesteps, config.optimizer.clip_norm, config.optimizer.ema_decay)
     session = Session(model, trainees.parts, batches, make_steppers(config.optimizer, trainees.parts), settings)
     if plan.state is not None:
         session.restore(plan.state.facts, plan.state.tensors)

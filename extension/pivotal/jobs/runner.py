@@ -97,9 +97,10 @@ class Run:
         self.saving.keep_state(session)
         if not session.progress.step:  # nothing is learned, and an older file of that name shall stay
             return Outcome((), 0, None, stopped, metrics)
-        if measure and not self._should_stop():
-            metrics["error_after"] = measure()
-        files = outputs.make(session.progress.step, final=True)
+        with session.averaged():
+            if measure and not self._should_stop():
+                metrics["error_after"] = measure()
+            files = outputs.make(session.progress.step, final=True)
         return Outcome(self._with_preview(files, previews), session.progress.step, session.progress.smooth_loss, stopped,
                        metrics)
 
@@ -126,9 +127,11 @@ class Run:
             if _due(step, self.config.save.state_every_steps):
                 self.saving.keep_state(session)
             if _due(step, self.config.save.every_steps) and step < self.config.length.steps:
-                self._save_copy(outputs, step)
+                with session.averaged():
+                    self._save_copy(outputs, step)
             if _due(step, self.config.samples.every_steps) or step == self.config.length.steps:
-                previews.draw(step, self._should_stop)
+                with session.averaged():
+                    previews.draw(step, self._should_stop)
             if self.config.sharing.let_prompts_through:
                 with attached.lifted():
                     self.host.let_through()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from pivotal.config.sections.loss import Loss, Noise, Timesteps
 from pivotal.errors import TrainingError
 from pivotal.models.diffusion import DiffusionModel
 from pivotal.training.batch import Batch, Batches
+from pivotal.training.ema import Averages
 from pivotal.training.loss import errors, losses, weights
 from pivotal.training.noise import draw_noise, perturbed
 from pivotal.training.objective import add_noise, draw_timesteps, target
@@ -38,6 +39,7 @@ class Settings:
     noise: Noise = Noise()
     timesteps: Timesteps = Timesteps()
     clip_norm: float | None = None  # of each part's gradient
+    ema_decay: float | None = None
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,12 @@ class Session:
         self.settings = settings
         self.progress = Progress()
         self.scaler = gradient_scaler(model.device, settings.compute)
+        self._averages = None if settings.ema_decay is None else Averages(parts, settings.ema_decay)
         self._alphas = model.alphas_cumprod.to(model.device)
+
+    def averaged(self) -> AbstractContextManager[None]:
+        """While it lasts, the parts have the values that are to be kept: their averages, where there are any."""
+        return nullcontext() if self._averages is None else self._averages.in_place()
 
     def clock(self) -> Clock:
         """How much training is done."""
@@ -114,6 +121,8 @@ class Session:
         self._update(learning)
         for part in learning:
             part.trainable.after_step()
+        if self._averages is not None:
+            self._averages.update(learning)
         self.progress = self.progress.after(position - self.progress.images, time.perf_counter() - started, total)
 
     @contextmanager
@@ -193,10 +202,14 @@ class Session:
                    for key, value in part.trainable.state_dict().items()}
         optimizers = []
         for index, stepper in enumerate(self.steppers):
-            facts, more = pack_optimizer(stepper.optimizer, f"optimizer.{index}.")
-            optimizers.append(facts)
+            packed, more = pack_optimizer(stepper.optimizer, f"optimizer.{index}.")
+            optimizers.append(packed)
             tensors |= more
-        return {"progress": asdict(self.progress), "scaler": self.scaler.state_dict(), "optimizers": optimizers}, tensors
+        facts = {"progress": asdict(self.progress), "scaler": self.scaler.state_dict(), "optimizers": optimizers}
+        if self._averages is not None:
+            facts["averages"], more = self._averages.state()
+            tensors |= more
+        return facts, tensors
 
     def restore(self, facts: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
         """Takes up a run where `state` was called."""
@@ -207,5 +220,7 @@ class Session:
                                             if key.startswith(prefix)})
         for index, (stepper, packed) in enumerate(zip(self.steppers, facts["optimizers"], strict=True)):
             unpack_optimizer(stepper.optimizer, packed, tensors, f"optimizer.{index}.")
+        if self._averages is not None:
+            self._averages.restore(facts["averages"], tensors)
         if self.scaler.is_enabled():
             self.scaler.load_state_dict(dict(facts["scaler"]))

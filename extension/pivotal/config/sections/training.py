@@ -43,6 +43,9 @@ class Optimizer:
     weight_decay: float = option(
         0.01, "Pulls the network's weights to zero by this fraction of the learning rate at each step.", ge=0, le=1)
     decay_embeddings: bool = option(False, "Lets weight decay pull at embeddings, too; usually it should not.")
+    ema_decay: float | None = option(
+        None, "Keeps an average over the steps in place of the last values; 0.998 for small datasets. Empty: off.", ge=0,
+        le=0.99999, label="EMA decay")
     clip_norm: float | None = option(
         None, "Shortens each part's gradient to this length at most; 1 is usual. Empty: never.", above=0, le=1000,
         label="Clip gradients at", ss="ss_max_grad_norm")
