@@ -1,213 +1,28 @@
-"""The adapter for AUTOMATIC1111 against a small fake of its `modules` package; tests/host drives the real one."""
+"""The adapter for AUTOMATIC1111 against its stand-in; tests/host drives the real one."""
 
-import importlib.machinery
 import logging
-import re
-import sys
 import threading
-import time
 import types
-from collections import deque
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 
 from fake_host import tokenizer, write_dataset
+from hosts.a1111_standin import Webui, borrowed, fake_module
 from pivotal.errors import HostError
-from pivotal.hosts.detect import KINDS, detect
+from pivotal.hosts.detect import detect
 from pivotal.hosts.protocol import Host
 from pivotal.jobs.desk import Desk
 from pivotal.models.text import token_ids
 from pivotal.prompts.chunks import tokenize_prompt
-from tiny import tiny_tensors
-
-MODULES = ("call_queue", "devices", "paths", "processing", "script_callbacks", "sd_hijack", "sd_hijack_open_clip",
-           "sd_models", "shared", "textual_inversion", "textual_inversion.textual_inversion", "ui")
-
-
-def fake_module(monkeypatch, name):
-    module = types.ModuleType(name)
-    module.__spec__ = importlib.machinery.ModuleSpec(name, None, is_package=True)
-    module.__path__ = []
-    monkeypatch.setitem(sys.modules, name, module)
-    parent, _, last = name.rpartition(".")
-    if parent:
-        setattr(sys.modules[parent], last, module)
-    return module
-
-
-def live_name(name):
-    """A checkpoint's name of a tensor as A1111's hijacked model has it."""
-    name = name.replace("cond_stage_model.", "cond_stage_model.wrapped.")
-    for number in "01":
-        name = name.replace(f"conditioner.embedders.{number}.", f"conditioner.embedders.{number}.wrapped.")
-    return name.replace("token_embedding.weight", "token_embedding.wrapped.weight")
-
-
-def live_model(family, info, inputs=4):
-    """Modules with the names and tensors of A1111's sd_model; the UNet's parameters want gradients, as they do there."""
-    root = nn.Module()
-    for name, tensor in tiny_tensors(family, inputs=inputs).items():
-        module = root
-        *path, last = live_name(name).split(".")
-        for part in path:
-            if part not in module._modules:
-                module.add_module(part, nn.Module())
-            module = module._modules[part]
-        wants = name.startswith("model.")
-        setattr(module, last, nn.Parameter(tensor.clone(), requires_grad=wants))
-    encoders = [root.cond_stage_model] if family != "sdxl" else list(root.conditioner.embedders.children())
-    for encoder in encoders:
-        encoder.tokenize = lambda texts: texts
-        if hasattr(encoder.wrapped, "transformer"):
-            encoder.tokenizer = tokenizer()
-    if family == "sdxl":
-        object.__setattr__(root, "cond_stage_model", types.SimpleNamespace(embedders=[*encoders, nn.Module()]))
-    for one in ("sd1", "sd2", "sdxl"):
-        setattr(root, f"is_{one}", one == family)
-    root.parameterization = "v" if family == "sd2" else "eps"
-    root.alphas_cumprod_original = torch.linspace(0.999, 0.0047, 1000)
-    root.sd_checkpoint_info = info
-    return root.eval()
-
-
-class State:
-    """The part of shared_state.State (1.10.1) that jobs and Interrupt go through."""
-
-    interrupted, job, sampling_steps = False, "", 20
-
-    def begin(self, job):
-        self.job, self.interrupted = job, False
-
-    def end(self):
-        self.job = ""
-
-    def interrupt(self):
-        self.interrupted = True
-
-    def request_restart(self):
-        self.interrupt()
-
-
-class FIFOLock:
-    """The part of modules/fifo_lock.py (1.10.1): not re-entrant; a release wakes who has waited longest."""
-
-    def __init__(self):
-        self._lock, self._inner_lock, self._pending_threads = threading.Lock(), threading.Lock(), deque()
-
-    def acquire(self):
-        with self._inner_lock:
-            if self._lock.acquire(False):
-                return True
-            released = threading.Event()
-            self._pending_threads.append(released)
-        released.wait()
-        return self._lock.acquire()
-
-    def release(self):
-        with self._inner_lock:
-            if self._pending_threads:
-                self._pending_threads.popleft().set()
-            self._lock.release()
-
-    __enter__ = acquire
-
-    def __exit__(self, *_):
-        self.release()
-
-    def locked(self):
-        return self._lock.locked()
-
-
-class EmbeddingDatabase:
-    """Reads a folder; knows embeddings of the model's width, and skips others."""
-
-    def __init__(self, folder, width):
-        self.folder, self.width = folder, width
-        self.word_embeddings, self.skipped_embeddings = {}, {}
-
-    def load_textual_inversion_embeddings(self, force_reload=False):
-        assert force_reload
-        for path in self.folder.glob("*.safetensors"):
-            tensor = load_file(path)["emb_params"]
-            fits = tensor.shape[1] == self.width
-            found = self.word_embeddings if fits else self.skipped_embeddings
-            found[path.stem] = types.SimpleNamespace(vectors=len(tensor), vec=tensor)
-
-
-class Webui:
-    """The fake, and what was asked of it."""
-
-    def __init__(self, monkeypatch, folder, family="sd1", inputs=4):
-        fake_module(monkeypatch, "modules")
-        for name in MODULES:
-            setattr(self, name.rpartition(".")[2], fake_module(monkeypatch, f"modules.{name}"))
-        (folder / "embeddings").mkdir()
-        self.infos = {name: types.SimpleNamespace(name=f"{name}.safetensors", metadata={"modelspec.resolution": "64x64"},
-                                                  filename=str(folder / f"{name}.safetensors"))
-                      for name in ("loaded", "v1.5 other")}
-        self.model = live_model(family, self.infos["loaded"], inputs)
-        self.shared.sd_model, self.shared.state = self.model, State()
-        self.shared.opts = types.SimpleNamespace(sd_noise_schedule="Default", CLIP_stop_at_last_layers=1,
-                                                 sdxl_clip_l_skip=False, sd_model_checkpoint="loaded.safetensors")
-        self.shared.cmd_opts = types.SimpleNamespace(embeddings_dir=str(folder / "embeddings"))
-        self.paths.models_path, self.paths.data_path = str(folder / "models"), str(folder)
-        self.devices.device, self.devices.fp8 = "cpu", False
-        self.call_queue.queue_lock = FIFOLock()
-        self.sd_models.model_data = types.SimpleNamespace(sd_model=self.model)
-        self.sd_models.checkpoints_list = {f"{info.name} [hash]": info for info in self.infos.values()}
-        self.sd_models.checkpoint_aliases = {info.name: info for info in self.infos.values()}
-        self.sd_models.SkipWritingToConfig = threading.Lock
-        self.sd_models.reload_model_weights = self.reload
-        self.loads, self.fails = [], False
-        self.database = EmbeddingDatabase(folder / "embeddings", 32)
-        self.sd_hijack.model_hijack = types.SimpleNamespace(embedding_db=self.database)
-        self.sd_hijack_open_clip.tokenizer = types.SimpleNamespace(
-            encode=lambda text: tokenizer()(text, add_special_tokens=False)["input_ids"], encoder={}, decoder={})
-        self.caches = [["prompt", "conditioning"] for _ in range(4)]
-        self.processing.StableDiffusionProcessing = types.SimpleNamespace(cached_c=self.caches[0], cached_uc=self.caches[1])
-        self.processing.StableDiffusionProcessingTxt2Img = types.SimpleNamespace(
-            cached_hr_c=self.caches[2], cached_hr_uc=self.caches[3])
-
-    def reload(self, info, forced_reload=False):
-        self.loads.append((info.name, forced_reload))
-        if self.fails and info is not self.infos["loaded"]:
-            raise RuntimeError("HeaderTooLarge")
-        self.model.sd_checkpoint_info = info
-        return self.model
-
-
-    def wait(self, work):
-        """Lets another thread ask for the lock and do `work` with it; returns when it waits."""
-        def generate():
-            with self.call_queue.queue_lock:
-                work()
-
-        waiting = len(self.call_queue.queue_lock._pending_threads)
-        asked = threading.Thread(target=generate, daemon=True)
-        asked.start()
-        until = time.monotonic() + 20
-        while len(self.call_queue.queue_lock._pending_threads) == waiting:
-            assert time.monotonic() < until, "nobody waits"
-            time.sleep(0.001)
-        return asked
 
 
 @pytest.fixture
 def webui(monkeypatch, tmp_path):
     return Webui(monkeypatch, tmp_path)
-
-
-def borrowed(host, work, checkpoint=""):
-    def inside():
-        with host.borrow(checkpoint) as model:
-            return work(model)
-
-    return host.run(inside)
 
 
 def test_it_is_detected_and_is_a_host(webui):
@@ -217,36 +32,6 @@ def test_it_is_detected_and_is_a_host(webui):
     assert (host.name, found.name, found.family, found.blocks) == ("a1111", "loaded", "sd1", 4)
     assert host.reads_bundles
     assert list(host.checkpoints()) == ["loaded", "v1.5 other"]
-
-
-def test_without_a_webui_it_says_what_it_looked_for(monkeypatch):
-    monkeypatch.delitem(sys.modules, "modules", raising=False)
-    with pytest.raises(HostError, match="no Stable Diffusion WebUI was found in this process: it has no modules"):
-        detect()
-
-
-RELATIVES = {"Forge": ["modules_forge", "backend", "backend.diffusion_engine"], "reForge": ["modules_forge", "ldm_patched"],
-             "SD.Next": ["modules.processing_diffusers"]}
-
-
-@pytest.mark.parametrize("name", RELATIVES)
-def test_each_relative_gets_its_own_adapter_or_a_sentence(webui, monkeypatch, name):
-    for module in RELATIVES[name]:
-        fake_module(monkeypatch, module)
-    (kind,) = [kind for kind in KINDS if kind.told == name]
-    host, shell = types.SimpleNamespace, types.SimpleNamespace
-    setattr(fake_module(monkeypatch, kind.module), f"{kind.prefix}Host", lambda: host)
-    setattr(fake_module(monkeypatch, f"{kind.module}_shell"), f"{kind.prefix}Shell", lambda: shell)
-    assert detect() == (host, shell)
-    monkeypatch.setattr("pivotal.hosts.detect.KINDS", [replace(kind, module="pivotal.hosts.nowhere")])
-    with pytest.raises(HostError, match=f"^{name} is not supported yet; use AUTOMATIC1111"):
-        detect()
-
-
-def test_an_unknown_relative_is_told_what_it_lacks(webui, monkeypatch):
-    monkeypatch.delitem(sys.modules, "modules.sd_hijack")
-    with pytest.raises(HostError, match=r"none of those that Pivotal knows \(SD\.Next, .*it lacks .*modules\.sd_hijack"):
-        detect()
 
 
 @pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl"])
@@ -295,158 +80,6 @@ def test_a_write_into_the_hosts_weights_is_told(webui, caplog):
     with caplog.at_level(logging.ERROR):
         borrowed(detect()[0], write)
     assert "The weights of loaded.safetensors were written to (model.diffusion_model." in caplog.text
-
-
-def rewrite(model):
-    """What a checkpoint with the same yaml does: other values in the same storage."""
-    with torch.no_grad():
-        for weight in model.parameters():
-            weight.add_(1)
-
-
-def to_meta(model):
-    model.to("meta")
-
-
-def to_8_bits(model):
-    model.model.to(torch.float8_e4m3fn)
-
-
-def switch(webui):
-    rewrite(webui.model)
-    webui.model.sd_checkpoint_info = webui.infos["v1.5 other"]
-
-
-def switch_to_another_yaml(webui):
-    webui.sd_models.model_data.sd_model = live_model("sd1", webui.infos["v1.5 other"])
-    to_meta(webui.model)
-
-
-def switch_vae(webui):
-    webui.model.loaded_vae_file = "/models/VAE/ft-mse.safetensors"
-
-
-HARMS = [
-    (switch, r"The WebUI has loaded v1\.5 other\.safetensors instead of loaded\.safetensors; load loaded.* again to resume"),
-    (switch_to_another_yaml, r"has loaded v1\.5 other\.safetensors instead of loaded"),
-    (switch_vae, r"has loaded the VAE ft-mse\.safetensors instead of the checkpoint's own VAE; choose that again"),
-    (lambda webui: setattr(webui.sd_models.model_data, "sd_model", None), "has unloaded loaded.safetensors; load it"),
-    (lambda webui: rewrite(webui.model), r"weights of loaded\.safetensors were written to \(model\.diffusion_model"),
-    (lambda webui: to_8_bits(webui.model), r"moved or converted the weights of loaded\.safetensors \(model\.diff.*FP8"),
-    (lambda webui: webui.model.model.to("meta"), r"moved or converted the weights"),
-]
-
-
-@pytest.mark.parametrize(("harm", "said"), HARMS)
-def test_what_the_host_does_to_a_lent_model_is_told(webui, harm, said):
-    host, _ = detect()
-
-    def work(_):
-        before = host.changed()
-        harm(webui)
-        return before, host.changed()
-
-    before, after = borrowed(host, work)
-    assert before is None
-    assert re.search(said, after)
-    assert host.changed() is None  # nothing is lent any more
-
-
-def test_an_unharmed_model_is_found_so_in_little_time(webui):
-    host, _ = detect()
-
-    def work(model):
-        model.unet(torch.randn(1, 4, 8, 8), torch.tensor([5]), encoder_hidden_states=torch.zeros(1, 77, 32))
-        # Each generation writes the schedule anew, which no run learns by.
-        webui.model.register_buffer("alphas_cumprod", torch.zeros(1000))
-        started = time.perf_counter()
-        for _ in range(100):
-            assert host.changed() is None
-        return (time.perf_counter() - started) / 100
-
-    count = len(list(webui.model.parameters()))
-    assert borrowed(host, work) < 10e-6 * count  # 11 ms for the 1130 parameters of SD 1; seen: .5 ms
-
-
-def test_all_who_wait_are_let_through_once_and_in_their_order(webui):
-    host, _ = detect()
-    seen, late = [], []
-
-    def generate(number):
-        state = webui.shared.state
-        seen.append((number, state.job, "interrupt" in vars(state)))
-        state.begin(job="txt2img")
-        state.interrupt()  # is for this generation
-        late.append(webui.wait(lambda: seen.append("late")))  # comes while these are drawn: not before our next step
-        state.end()
-
-    def work(_):
-        host.let_through()  # nobody waits
-        seen.append("first")
-        webui.wait(lambda: generate(1))
-        webui.wait(lambda: generate(2))
-        host.let_through()
-        state = webui.shared.state
-        seen.append((state.job, webui.call_queue.queue_lock.locked(), host.stop_requested(), host.changed()))
-        state.interrupt()
-        host.let_through()  # about to stop: they have not long to wait
-        return host.stop_requested()
-
-    assert borrowed(host, work)
-    assert seen[:4] == ["first", (1, "", False), (2, "", False), ("Pivotal training", True, False, None)]
-    for asked in late:
-        asked.join(20)
-    assert seen[4:] == ["late", "late"]
-
-
-def test_a_lora_of_a_prompt_that_was_let_through_is_taken_out(webui, monkeypatch):
-    networks = fake_module(monkeypatch, "networks")
-    block = webui.model.model.diffusion_model.time_embed._modules["0"]
-    original = block.weight.detach().clone()
-    networks.network_restore_weights_from_backup = lambda module: module.weight.copy_(original)
-
-    def generate():
-        with torch.no_grad():
-            block.weight.add_(1)
-        block.network_current_names = (("lora", 1.0, 1.0, None),)
-
-    host, _ = detect()
-
-    def work(model):
-        for _ in range(2):
-            webui.wait(generate)
-            host.let_through()
-            assert host.changed() is None
-            assert torch.equal(model.unet.time_embedding.linear_1.weight, original)
-
-    borrowed(host, work)
-
-
-@pytest.mark.parametrize(("harm", "said"), HARMS)
-def test_what_those_let_through_did_to_the_model_is_told(webui, harm, said):
-    host, _ = detect()
-
-    def work(_):
-        webui.wait(lambda: harm(webui))
-        host.let_through()
-        return host.changed()
-
-    assert re.search(said, borrowed(host, work))
-
-
-def test_nobody_is_let_through_who_would_load_another_checkpoint(webui):
-    host, _ = detect()
-    seen = []
-
-    def work(_):
-        webui.shared.opts.sd_model_checkpoint = "v1.5 other.safetensors"
-        asked = webui.wait(lambda: seen.append("other"))
-        host.let_through()
-        return list(seen), asked
-
-    before, asked = borrowed(host, work)
-    asked.join(20)
-    assert (before, seen) == ([], ["other"])
 
 
 def test_run_holds_the_lock_and_names_the_job(webui):

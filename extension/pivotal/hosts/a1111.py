@@ -48,7 +48,7 @@ class A1111Host:
         info = getattr(model, "sd_checkpoint_info", None)
         if info is None:
             return None
-        return Checkpoint(_listed_name(info), Path(info.filename).absolute(), family_of(model), input_blocks(model))
+        return Checkpoint(_listed_name(info), Path(info.filename).absolute(), self._family(model), input_blocks(model))
 
     def checkpoints(self) -> Sequence[str]:
         return list(_by_name())
@@ -78,16 +78,25 @@ class A1111Host:
     def borrow(self, checkpoint: str) -> Iterator[DiffusionModel]:
         assert self._turn.mine, "borrow is for inside of run"
         with _switched_to(checkpoint) as model:
-            refuse_other_families(model)
-            refuse_what_cannot_be_shared(model)
-            take_out_networks(model)
-            text = tokenizers(model, family_of(model)) or {"": self._own_tokenizer()}
-            self._guard = Guard(model)
-            try:
-                with self._guard.unharmed():
-                    yield model_over(model, next(iter(text.values())))
-            finally:
-                self._guard = None
+            text = tokenizers(model, self._family(model)) or {"": self._own_tokenizer()}
+            with self._lent(model, next(iter(text.values()))) as lent:
+                yield lent
+
+    @contextmanager
+    def _lent(self, model: Any, tokenizer: Any) -> Iterator[DiffusionModel]:
+        """The host's sd_model as ours, watched while it lasts."""
+        refuse_other_families(model)
+        refuse_what_cannot_be_shared(model)
+        take_out_networks(model)
+        self._guard = Guard(model)
+        try:
+            with self._guard.unharmed():
+                yield model_over(model, tokenizer)
+        finally:
+            self._guard = None
+
+    def _family(self, model: Any) -> str:
+        return family_of(model)
 
     def changed(self) -> str | None:
         return None if self._guard is None else self._guard.changed()
@@ -95,7 +104,7 @@ class A1111Host:
     def let_through(self) -> None:
         guard = self._guard
         # Prompts would have the chosen checkpoint loaded in place of ours; they wait, as they do without this.
-        if guard is None or not _is_chosen(guard.model.sd_checkpoint_info):
+        if guard is None or not is_chosen(guard.model.sd_checkpoint_info):
             return
         if self._turn.step_aside(guard.remember) and guard.is_same:
             take_out_networks(guard.model)
@@ -105,7 +114,7 @@ class A1111Host:
         from modules import sd_hijack
 
         model = loaded_model()
-        encoders = tokenizers(model, family_of(model)) or {"clip_l": self._own_tokenizer()}
+        encoders = tokenizers(model, self._family(model)) or {"clip_l": self._own_tokenizer()}
         # A copy made in one go: another thread may be reading the folder anew.
         known = list(sd_hijack.model_hijack.embedding_db.word_embeddings.items())
         return PromptContext(encoders, {name: embedding.vectors for name, embedding in known})
@@ -113,10 +122,13 @@ class A1111Host:
     def refresh(self, artifact: Path) -> None:
         with self._turn.locked():
             if artifact.absolute().is_relative_to(self.folders().loras):
-                _refresh_networks(artifact)
+                self._refresh_networks(artifact)
             else:
                 _refresh_embeddings(artifact)
             _forget_prompts()
+
+    def _refresh_networks(self, artifact: Path) -> None:
+        refresh_networks(artifact)
 
     def _own_tokenizer(self) -> Any:
         if self._vocabulary is None:
@@ -134,7 +146,7 @@ def _by_name() -> dict[str, Any]:
     return {_listed_name(info): info for info in list(sd_models.checkpoints_list.values())}
 
 
-def _is_chosen(info: Any) -> bool:
+def is_chosen(info: Any) -> bool:
     """Whether the next generation will find the checkpoint loaded that the page has chosen."""
     from modules import sd_models, shared
 
@@ -201,7 +213,7 @@ def _refresh_embeddings(artifact: Path) -> None:
         raise HostError(f"the WebUI did not take up {artifact}; its log says why.")
 
 
-def _refresh_networks(artifact: Path) -> None:
+def refresh_networks(artifact: Path) -> None:
     """A replaced LoRA under the same tag would go on in its old form: layers compare names, not files.
 
     Nor is a file read again whose time is not later than that of the one in memory, as within one tick of its disk.
@@ -227,4 +239,4 @@ def _forget_prompts() -> None:
 
     for cache in (StableDiffusionProcessing.cached_c, StableDiffusionProcessing.cached_uc,
                   StableDiffusionProcessingTxt2Img.cached_hr_c, StableDiffusionProcessingTxt2Img.cached_hr_uc):
-        cache[:] = [None, None]
+        cache[:] = [None] * len(cache)

@@ -21,7 +21,7 @@ from pivotal.hosts.forge_checkpoint import (
 )
 from pivotal.hosts.forge_guard import Guard
 from pivotal.hosts.forge_model import family_of, input_blocks, model_over, refuse_what_cannot_be_shared, take_out_networks
-from pivotal.hosts.forge_refresh import forget_prompts, refresh_embedding, refresh_networks
+from pivotal.hosts.forge_refresh import forget_prompts, let_go_of_files, refresh_embedding, refresh_networks
 from pivotal.hosts.forge_text import engines, tokenizers
 from pivotal.hosts.protocol import Checkpoint, Folders, PromptContext
 from pivotal.models.diffusion import DiffusionModel
@@ -93,6 +93,7 @@ class ForgeHost:
         with switched_to(checkpoint) as model:
             refuse_what_cannot_be_shared(model)
             take_out_networks(model)
+            let_go_of_files(model, engines(model).values())
             tokenizer = next(iter(tokenizers(model).values()))
             lent, aliases = model_over(model, tokenizer)
             self._guard = Guard(model, aliases)

@@ -37,14 +37,33 @@ def refresh_networks(model: Any) -> None:
     Args:
         model: the host's sd_model; None: only what is on disk is looked through.
     """
-    networks = sys.modules.get("networks")  # a top-level module of the built-in extension; absent when that is disabled
-    if hasattr(networks, "load_lora_state_dict"):
+    networks = _networks()
+    if networks is not None:
         networks.load_lora_state_dict.cache_clear()
         networks.list_available_networks()
     if model is not None:
         model.current_lora_hash = STALE
         parts = model.forge_objects_original
         parts.unet.lora_loader.loaded_hash = parts.clip.patcher.lora_loader.loaded_hash = STALE
+
+
+def let_go_of_files(model: Any, engines: Iterable[Any]) -> None:
+    """Copies or drops what the host has mapped of LoRAs' and embeddings' files, for Windows replaces no file that is mapped.
+
+    For when no LoRA is in the weights; the next prompt with one reads its file again. Under --api the API has all embeddings
+    mapped in a table of its own, out of reach from here (modules/api/api.py).
+    """
+    networks = _networks()
+    if networks is not None:
+        networks.load_lora_state_dict.cache_clear()
+        model.current_lora_hash = STALE
+        model.forge_objects = model.forge_objects_original.shallow_copy()
+        model.forge_objects_after_applying_lora = model.forge_objects_original.shallow_copy()
+    cards = sys.modules.get("modules.ui_extra_networks_textual_inversion")
+    for database in [*(engine.embeddings for engine in engines), *([cards.embedding_db] if cards else [])]:
+        for embedding in [*database.word_embeddings.values(), *database.skipped_embeddings.values()]:
+            vec = embedding.vec  # SDXL's is one of each text encoder
+            embedding.vec = {key: part.clone() for key, part in vec.items()} if isinstance(vec, dict) else vec.clone()
 
 
 def forget_prompts() -> None:
@@ -58,3 +77,9 @@ def forget_prompts() -> None:
     for cache in (StableDiffusionProcessing.cached_c, StableDiffusionProcessing.cached_uc,
                   StableDiffusionProcessingTxt2Img.cached_hr_c, StableDiffusionProcessingTxt2Img.cached_hr_uc):
         cache[:] = [None] * len(cache)
+
+
+def _networks() -> Any:
+    """A top-level module of the built-in extension; None when that is disabled."""
+    found = sys.modules.get("networks")
+    return found if hasattr(found, "load_lora_state_dict") else None

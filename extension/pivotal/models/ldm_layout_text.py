@@ -39,7 +39,7 @@ def clip_tensors(encoder: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def open_clip_tensors(encoder: Mapping[str, Tensor], projection: bool) -> dict[str, Tensor]:
-    """An OpenCLIP text encoder under the names of transformers.
+    """An OpenCLIP text encoder under the names of transformers, which some hosts have given it already.
 
     q, k and v are rows of one tensor there (torch.nn.MultiheadAttention); the projection is transposed.
     """
@@ -49,6 +49,8 @@ def open_clip_tensors(encoder: Mapping[str, Tensor], projection: bool) -> dict[s
             named[_OPEN_CLIP_TOP[name]] = tensor
         elif name.startswith("transformer.resblocks."):
             named |= _open_clip_layer(name.removeprefix("transformer.resblocks."), tensor)
+        elif name.startswith("text_model.") and not name.endswith(_UNUSED):
+            named[name] = tensor
         elif not name.endswith(_UNUSED) and not name.startswith("visual."):
             raise FormatError(f"its text encoder has an unknown tensor {name}")
     if projection:

@@ -1,8 +1,10 @@
-"""Drives a real AUTOMATIC1111 over HTTP, with Pivotal in its extensions folder and a checkpoint loaded.
+"""Drives a real AUTOMATIC1111 or reForge over HTTP, with Pivotal in its extensions folder and a checkpoint loaded.
 
     PIVOTAL_A1111_URL=http://127.0.0.1:7860 python -m pytest -m host tests/host
+    PIVOTAL_REFORGE_URL=http://127.0.0.1:7860 python -m pytest -m host tests/host
 
-It must have been started with --api; the images folder must be one that it can read, so it runs on this machine.
+It must have been started with --api; the images folder must be one that it can read, so it runs on this machine. A second
+checkpoint of the same family is needed beside the one that is loaded.
 """
 
 import base64
@@ -23,21 +25,24 @@ from PIL import Image
 from fake_host import write_dataset
 
 pytestmark = pytest.mark.host
-URL = os.environ.get("PIVOTAL_A1111_URL", "").rstrip("/")
+VARIABLES = ("PIVOTAL_A1111_URL", "PIVOTAL_REFORGE_URL")
+SERVER = {"url": ""}
 STRINGS = Path(__file__).parents[1] / "unit" / "prompts" / "a1111_counts.json"
 VECTORS = {"zkwemb": 2, "my style word": 3, "bigemb": 40, "<angle>": 1}  # what the host had when they were recorded
 
 
-@pytest.fixture(scope="module", autouse=True)
-def server():
-    if not URL:
-        pytest.skip("PIVOTAL_A1111_URL does not say where the WebUI is")
+@pytest.fixture(scope="module", autouse=True, params=VARIABLES)
+def server(request):
+    SERVER["variable"] = request.param
+    SERVER["url"] = os.environ.get(request.param, "").rstrip("/")
+    if not SERVER["url"]:
+        pytest.skip(f"{request.param} does not say where the WebUI is")
 
 
 def ask(path, data=None):
     """(status, answer)"""
     body = None if data is None else json.dumps(data).encode()
-    request = urllib.request.Request(URL + path, body, {"Content-Type": "application/json"})
+    request = urllib.request.Request(SERVER["url"] + path, body, {"Content-Type": "application/json"})
     try:
         with urllib.request.urlopen(request, timeout=600) as reply:
             return reply.status, json.load(reply)
@@ -46,7 +51,7 @@ def ask(path, data=None):
 
 
 def draw(prompt):
-    """The picture's hash, and its infotext."""
+    """The picture's hash, and its infotext, which in reForge goes on naming embeddings of earlier prompts."""
     status, answer = ask("/sdapi/v1/txt2img", {"prompt": prompt, "seed": 7, "steps": 4, "width": 64, "height": 64,
                                                "cfg_scale": 3, "sampler_name": "Euler", "save_images": False})
     assert status == 200, answer
@@ -114,7 +119,7 @@ def test_a_trained_word_is_used_at_once_and_nothing_else_changes(images):
     after = draw(f"a {word} circle")  # the same text as before: the host has it in its cache of encoded prompts
     assert after[0] != before[0]
     assert f'TI hashes: "{word}: ' in after[1]
-    assert draw("an unrelated cat") == other
+    assert draw("an unrelated cat")[0] == other[0]
     start(images, word, 5, seed=99)
     assert finished()["state"] == "finished"
     assert draw(f"a {word} circle")[0] != after[0]
@@ -128,22 +133,24 @@ def test_a_lora_works_right_after_its_run_and_is_never_stale(images):
     first = draw(prompt)
     assert first[0] != plain[0]
     assert f'Lora hashes: "{name}: ' in first[1]
-    assert draw("a circle") == plain
+    assert draw("a circle")[0] == plain[0]
     draw(prompt)  # the host has it in its layers when it is written anew
     train(images, name, seed=99)
     assert draw(prompt)[0] not in (first[0], plain[0])
     train(images, name)
     assert draw(prompt)[0] == first[0]
-    assert draw("a circle") == plain
+    assert draw("a circle")[0] == plain[0]
 
 
 @pytest.mark.parametrize("method", ["loha", "lokr", "dylora", "oft", "boft", "ia3", "glora", "full"])
 def test_every_method_is_read_by_the_host(images, method):
+    if SERVER["variable"] == "PIVOTAL_REFORGE_URL" and method == "ia3":
+        pytest.skip("its reader of networks, ComfyUI's, knows no IA3")
     name = f"zkhost{method}{os.getpid()}"
     plain = draw("a circle")
     train(images, name, **{"network.method": method})
     assert draw(f"a circle<lora:{name}:1>")[0] != plain[0]
-    assert draw("a circle") == plain
+    assert draw("a circle")[0] == plain[0]
 
 
 def test_one_file_brings_the_network_and_the_word(images):
@@ -155,7 +162,7 @@ def test_one_file_brings_the_network_and_the_word(images):
     with_word, whole = draw(f"{prompt}<lora:{name}:0>"), draw(f"{prompt}<lora:{name}:1>")
     assert len({plain[0], with_word[0], whole[0]}) == 3
     assert f'TI hashes: "{word}: {name}' in whole[1]
-    assert draw(prompt) == plain
+    assert draw(prompt)[0] == plain[0]
     train(images, name, **embedding(word), seed=99)
     assert draw(f"{prompt}<lora:{name}:0>")[0] not in (plain[0], with_word[0])
 
@@ -177,36 +184,36 @@ def test_a_generation_asked_for_during_a_run_waits_and_works(images):
     other, drawn = draw("an unrelated cat"), []
     start(images, "zkhostwait", 40)
     job_when(lambda job: job["step"] >= 1)
-    asked = threading.Thread(target=lambda: drawn.append(draw("an unrelated cat")))
+    asked = threading.Thread(target=lambda: drawn.append(draw("an unrelated cat")[0]))
     asked.start()
     status, count = ask("/pivotal/v1/tokens", {"text": "a red circle"})  # waits for nobody
     assert (status, count["count"], drawn) == (200, 3, [])
     assert finished()["state"] == "finished"
     asked.join(60)
-    assert drawn == [other]
+    assert drawn == [other[0]]
 
 
 def test_prompts_are_let_through_between_steps(images):
     name = f"zkhostlet{os.getpid()}"
     train(images, name)
-    expected = [draw("an unrelated cat"), draw(f"an unrelated cat<lora:{name}:1>"), draw("an unrelated cat")]
+    prompts = ["an unrelated cat", f"an unrelated cat<lora:{name}:1>", "an unrelated cat"]
+    expected = [draw(prompt)[0] for prompt in prompts]
     start(images, "zkhostletthrough", 400, **{"sharing.let_prompts_through": True})
     job_when(lambda job: job["step"] >= 1)
-    drawn = [draw("an unrelated cat"), draw(f"an unrelated cat<lora:{name}:1>"), draw("an unrelated cat")]
+    drawn = [draw(prompt)[0] for prompt in prompts]
     _, job = ask("/pivotal/v1/job")
     assert (job["state"], drawn) == ("running", expected)
     ask("/pivotal/v1/job/stop", {})
     assert finished()["state"] == "stopped"
-    assert draw("an unrelated cat") == expected[0]
+    assert draw("an unrelated cat")[0] == expected[0]
 
 
 def test_a_run_whose_checkpoint_is_replaced_ends_and_keeps_what_it_learned(images):
     _, options = ask("/sdapi/v1/options")
     _, listed = ask("/sdapi/v1/sd-models")
     chosen = options["sd_model_checkpoint"]
-    others = [one["title"] for one in listed if one["title"] != chosen and one["model_name"].startswith("bare")]
-    assert others, "the WebUI needs a second checkpoint, called bare..., of the same family"
-    other, before = others[0], draw("an unrelated cat")
+    other = next(one["title"] for one in listed if not one["title"].startswith(chosen.partition(" ")[0]))
+    before = draw("an unrelated cat")
     start(images, "zkhostswitch", 2000, **{"sharing.let_prompts_through": True})
     job_when(lambda job: job["step"] >= 2)
     ask("/sdapi/v1/txt2img", {"prompt": "x", "steps": 1, "width": 64, "height": 64, "save_images": False,
@@ -216,7 +223,7 @@ def test_a_run_whose_checkpoint_is_replaced_ends_and_keeps_what_it_learned(image
     assert "instead of" in told, job
     assert "keeps what it has learned" in told
     assert [Path(file).name for file in job["files"]] == ["zkhostswitch.safetensors"]
-    assert draw("an unrelated cat") == before
+    assert draw("an unrelated cat")[0] == before[0]
 
 
 @pytest.mark.parametrize("path", ["/pivotal/v1/job/stop", "/sdapi/v1/interrupt"])

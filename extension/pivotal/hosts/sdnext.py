@@ -1,0 +1,206 @@
+"""SD.Next as a host: trains on the diffusers pipeline that it has loaded. Seen with 058a7f0 (July 2026)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pivotal.errors import HostError
+from pivotal.hosts.a1111_model import refuse_other_file
+from pivotal.hosts.protocol import Checkpoint, Folders, PromptContext
+from pivotal.hosts.sdnext_guard import Guard, had_networks, loaded_pipe
+from pivotal.hosts.sdnext_model import (
+    family_of,
+    input_blocks,
+    misplaced,
+    model_over,
+    parts_of,
+    refuse_other_families,
+    refuse_what_cannot_be_shared,
+)
+from pivotal.hosts.sdnext_queue import SdnextTurn
+from pivotal.hosts.sdnext_refresh import forget_prompts, refresh_embeddings, refresh_networks
+from pivotal.models.diffusion import DiffusionModel
+from pivotal.models.families import FAMILIES
+from pivotal.prompts.vocabulary import clip_tokenizer
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class SdnextHost:
+    """See hosts.protocol.Host."""
+
+    name = "sdnext"
+    reads_bundles = True  # and an embedding bundled in a LoRA stays in use when the LoRA is not (lora_load.py)
+
+    def __init__(self) -> None:
+        self._turn = SdnextTurn()
+        self._guard: Guard | None = None  # while a model is lent
+        self._is_shared = False  # whether prompts can be made with it as it is lent
+        self._vocabulary: Any = None
+
+    def checkpoint(self) -> Checkpoint | None:
+        pipe = loaded_pipe()
+        info = getattr(pipe, "sd_checkpoint_info", None)
+        if info is None:
+            return None
+        return Checkpoint(_listed_name(info), Path(info.filename).absolute(), family_of(pipe), input_blocks(pipe))
+
+    def checkpoints(self) -> Sequence[str]:
+        return list(_by_name())
+
+    def folders(self) -> Folders:
+        from modules import paths, shared
+
+        # Both are settings; the LoRA page and its loader read the second from the command line's (cmd_args.py copies it).
+        loras = getattr(shared.cmd_opts, "lora_dir", None) or shared.opts.lora_dir
+        found = [Path(folder).absolute()
+                 for folder in (shared.opts.embeddings_dir, loras, Path(paths.data_path) / "pivotal")]
+        for folder in found:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise HostError(f"{folder} cannot be made: {error.strerror or error}.") from error
+        return Folders(*found)
+
+    def run(self, work: Callable[[], T]) -> T:
+        with self._turn.job():
+            return work()
+
+    def stop_requested(self) -> bool:
+        return self._turn.interrupted()
+
+    @contextmanager
+    def borrow(self, checkpoint: str) -> Iterator[DiffusionModel]:
+        assert self._turn.mine, "borrow is for inside of run"
+        with _switched_to(checkpoint) as (pipe, is_chosen):
+            refuse_other_families(pipe)
+            pipe = _without_networks(pipe)
+            with _in_place(pipe) as was_moved:
+                self._is_shared = is_chosen and not was_moved
+                refuse_what_cannot_be_shared(pipe)
+                self._guard = Guard(pipe)
+                try:
+                    with self._guard.unharmed():
+                        yield model_over(pipe, self._tokenizer())
+                finally:
+                    self._guard = None
+
+    def changed(self) -> str | None:
+        return None if self._guard is None else self._guard.changed()
+
+    def let_through(self) -> None:
+        # Else prompts would be made with another checkpoint than the one chosen, or send the weights away again ("balanced").
+        # They wait, as they do without this.
+        if self._guard is not None and self._is_shared:
+            self._turn.let_pass(self._guard.put_back)
+
+    def prompt_context(self) -> PromptContext:
+        pipe = loaded_pipe()
+        encoders = FAMILIES[family_of(pipe)].encoders if family_of(pipe) in FAMILIES else FAMILIES["sd1"].encoders
+        # A copy made in one go: another thread may be reading the folder anew.
+        known = list(getattr(getattr(pipe, "embedding_db", None), "word_embeddings", {}).items())
+        return PromptContext({encoder.name: self._tokenizer() for encoder in encoders},
+                             {name: len(embedding.tokens) for name, embedding in known})
+
+    def refresh(self, artifact: Path) -> None:
+        with self._turn.locked():
+            if artifact.absolute().is_relative_to(self.folders().loras):
+                refresh_networks(artifact)
+            else:
+                refresh_embeddings(artifact)
+            forget_prompts()
+
+    def _tokenizer(self) -> Any:
+        """Of our own: the host's has a token for every embedding loaded, which would be theirs in any caption."""
+        if self._vocabulary is None:
+            self._vocabulary = clip_tokenizer(self.folders().scratch / "vocabulary")
+        return self._vocabulary
+
+
+def _listed_name(info: Any) -> str:
+    """Of files the name is without suffix in any case (sd_checkpoint.py)."""
+    return info.name.replace("\\", "/")
+
+
+def _by_name() -> dict[str, Any]:
+    """Those on the disk: the host also lists models that it would download."""
+    from modules import sd_checkpoint
+
+    listed = list(sd_checkpoint.checkpoints_list.values())
+    return {_listed_name(info): info for info in listed if Path(info.filename).exists()}
+
+
+@contextmanager
+def _switched_to(checkpoint: str) -> Iterator[tuple[Any, bool]]:
+    """The pipeline with the weights of `checkpoint` ("": as they are), and whether it is the one that was loaded; on exit
+    the one before is loaded again."""
+    from modules import shared
+
+    if shared.sd_model is None:  # loads the chosen checkpoint if the host has not yet
+        raise HostError("SD.Next has no model loaded, or could not load it; its log says why.")
+    pipe = loaded_pipe()
+    before = pipe.sd_checkpoint_info
+    if not checkpoint or checkpoint == _listed_name(before):
+        yield pipe, True
+        return
+    wanted = _by_name().get(checkpoint)
+    if wanted is None:
+        raise HostError(f"{checkpoint!r} is not among SD.Next's models.")
+    refuse_other_file(Path(wanted.filename))
+    try:
+        yield _load(wanted), False
+    finally:
+        _load(before)
+
+
+def _load(info: Any) -> Any:
+    """Loads a checkpoint by the host's own means, from its file even if it is loaded.
+
+    Raises:
+        HostError: it cannot be loaded.
+    """
+    from modules import sd_models
+
+    # The host tells of errors in its log only, and has no model then.
+    sd_models.reload_model_weights(info=info, force=True)
+    pipe = loaded_pipe()
+    if pipe is None or pipe.sd_checkpoint_info.filename != info.filename:
+        raise HostError(f"SD.Next could not load {info.name}; its log says why.")
+    return pipe
+
+
+def _without_networks(pipe: Any) -> Any:
+    """The pipeline, loaded anew if a LoRA was in its weights: taken out again, one leaves its rounding behind, and half of
+    itself if the prompt before had another strength (lora_apply.py)."""
+    if not had_networks(pipe):
+        return pipe
+    log.info("Loading %s anew: LoRAs were put into its weights.", pipe.sd_checkpoint_info.name)
+    return _load(pipe.sd_checkpoint_info)
+
+
+@contextmanager
+def _in_place(pipe: Any) -> Iterator[bool]:
+    """Inside, no weights wander between devices while they are used (diffusers_offload_mode; "balanced" on most cards);
+    whether they would have.
+
+    The hooks of "group" are diffusers' own, which `disable_offload` leaves; weights that stay elsewhere are refused later.
+    """
+    from modules import devices, sd_models
+
+    hooked = getattr(pipe, "has_accelerate", False) or any(hasattr(part, "_hf_hook") for part in parts_of(pipe).values())
+    if not hooked and misplaced(pipe) is None:
+        yield False
+        return
+    sd_models.disable_offload(pipe)
+    sd_models.move_model(pipe, devices.device, force=True)
+    try:
+        yield True
+    finally:
+        if loaded_pipe() is not None:
+            sd_models.set_diffuser_offload(loaded_pipe(), force=True)  # else "balanced" believes that its hooks are there
