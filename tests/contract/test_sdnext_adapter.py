@@ -246,17 +246,20 @@ def test_a_lora_of_a_prompt_that_was_let_through_leaves_nothing(webui):
 
 def test_nobody_is_let_through_who_would_meet_another_checkpoint_or_move_this_one(webui):
     host, _ = detect()
-    seen = []
+    seen, threads = [], []
 
     def work(_):
-        waiting(webui, lambda: seen.append("drawn"))
+        threads.append(waiting(webui, lambda: seen.append("drawn")))
         host.let_through()
         return list(seen)
 
     assert borrowed(host, work, "v1.5 other") == []
+    threads[-1].join(10)  # drawn now that the run is over, and not in the middle of the next
+    assert seen == ["drawn"]
     webui.pipe.has_accelerate = True  # or who would send its weights away
     seen.clear()
     assert borrowed(host, work) == []
+    threads[-1].join(10)
 
 
 def test_a_model_with_a_lora_in_its_weights_is_loaded_anew(webui):
