@@ -77,7 +77,7 @@ class Turn:
 
         shared.state.begin(job=JOB)  # clears an Interrupt that was meant for others
         shared.state.sampling_steps = 0  # left over from the last generation, it would skew the progress
-        _hear_interrupts(shared.state, self._heard)
+        hear_interrupts(shared.state, self._heard)
 
     def _end(self) -> None:
         from modules import shared
@@ -109,7 +109,7 @@ def _pass_round(lock: Any) -> None:
     lock._lock.acquire()
 
 
-def _hear_interrupts(state: Any, heard: threading.Event) -> None:
+def hear_interrupts(state: Any, heard: threading.Event) -> None:
     """Sets `heard` when the host is told to interrupt.
 
     Looking at `state.interrupted` now and then is not enough: the end of any handler of the page sets it back to False

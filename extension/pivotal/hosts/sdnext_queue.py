@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from pivotal.hosts.a1111_queue import JOB, Turn, _hear_interrupts
+from pivotal.hosts.a1111_queue import JOB, Turn, hear_interrupts
 
 HANDOVER = 0.01  # s; a thread that waits for the lock has it microseconds after it was released
 LINE = 16  # how many may pass between two steps; more pass after the next one
@@ -40,13 +40,13 @@ class SdnextTurn(Turn):
             if passed:
                 self._begin()
             else:
-                _hear_interrupts(shared.state, self._heard)
+                hear_interrupts(shared.state, self._heard)
 
     def _begin(self) -> None:
         from modules import shared
 
         self._job = shared.state.begin(JOB)  # clears an Interrupt that was meant for others
-        _hear_interrupts(shared.state, self._heard)
+        hear_interrupts(shared.state, self._heard)
 
     def _end(self) -> None:
         from modules import shared

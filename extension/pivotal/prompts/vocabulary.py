@@ -11,7 +11,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, ClassVar
 
-import ftfy  # comes with open-clip-torch; this file is only for hosts of ours, others lend their own tokenizer
+import ftfy  # comes with open-clip-torch; some hosts have no tokenizer until a checkpoint is loaded
 from transformers import CLIPTokenizer
 
 from pivotal.errors import FormatError, HostError
