@@ -23,6 +23,7 @@ from pivotal.hosts.a1111_model import (
 )
 from pivotal.hosts.a1111_queue import Turn
 from pivotal.hosts.a1111_text import tokenizers
+from pivotal.hosts.folders import made
 from pivotal.hosts.protocol import Checkpoint, Folders, PromptContext
 from pivotal.models.diffusion import DiffusionModel
 from pivotal.prompts.vocabulary import clip_tokenizer
@@ -58,14 +59,7 @@ class A1111Host:
 
         # Set by the built-in Lora extension, which may be disabled.
         loras = getattr(shared.cmd_opts, "lora_dir", None) or Path(paths.models_path) / "Lora"
-        found = [Path(folder).absolute()
-                 for folder in (shared.cmd_opts.embeddings_dir, loras, Path(paths.data_path) / "pivotal")]
-        for folder in found:
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise HostError(f"{folder} cannot be made: {error.strerror or error}.") from error
-        return Folders(*found)
+        return made(shared.cmd_opts.embeddings_dir, loras, Path(paths.data_path) / "pivotal")
 
     def run(self, work: Callable[[], T]) -> T:
         with self._turn.job():

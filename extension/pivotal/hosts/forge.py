@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from pivotal.errors import FormatError, HostError
 from pivotal.hosts.a1111_queue import Turn
 from pivotal.hosts.embedded.checkpoints import CheckpointFile, describe
+from pivotal.hosts.folders import made
 from pivotal.hosts.forge_bundles import reads_bundles
 from pivotal.hosts.forge_checkpoint import (
     by_name,
@@ -71,14 +72,7 @@ class ForgeHost:
     def folders(self) -> Folders:
         from modules import paths, shared
 
-        found = [Path(folder).absolute() for folder in
-                 (shared.cmd_opts.embeddings_dir, shared.cmd_opts.lora_dir, Path(paths.data_path) / "pivotal")]
-        for folder in found:
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise HostError(f"{folder} cannot be made: {error.strerror or error}.") from error
-        return Folders(*found)
+        return made(shared.cmd_opts.embeddings_dir, shared.cmd_opts.lora_dir, Path(paths.data_path) / "pivotal")
 
     def run(self, work: Callable[[], T]) -> T:
         with self._turn.job():

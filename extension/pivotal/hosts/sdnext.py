@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from pivotal.errors import HostError
 from pivotal.hosts.a1111_model import refuse_other_file
+from pivotal.hosts.folders import made
 from pivotal.hosts.protocol import Checkpoint, Folders, PromptContext
 from pivotal.hosts.sdnext_guard import Guard, had_networks, loaded_pipe
 from pivotal.hosts.sdnext_model import (
@@ -59,14 +60,7 @@ class SdnextHost:
 
         # Both are settings; the LoRA page and its loader read the second from the command line's (cmd_args.py copies it).
         loras = getattr(shared.cmd_opts, "lora_dir", None) or shared.opts.lora_dir
-        found = [Path(folder).absolute()
-                 for folder in (shared.opts.embeddings_dir, loras, Path(paths.data_path) / "pivotal")]
-        for folder in found:
-            try:
-                folder.mkdir(parents=True, exist_ok=True)
-            except OSError as error:
-                raise HostError(f"{folder} cannot be made: {error.strerror or error}.") from error
-        return Folders(*found)
+        return made(shared.opts.embeddings_dir, loras, Path(paths.data_path) / "pivotal")
 
     def run(self, work: Callable[[], T]) -> T:
         with self._turn.job():
