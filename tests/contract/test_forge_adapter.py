@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from fake_host import write_dataset
-from hosts.forge_standin import Forge
+from hosts.forge_standin import LAYER, Forge, borrowed
 from pivotal.errors import HostError
 from pivotal.formats.embedding_file import embedding_bytes
 from pivotal.formats.network_file import network_bytes
@@ -18,21 +18,10 @@ from pivotal.hosts.detect import detect
 from pivotal.hosts.protocol import Host
 from pivotal.jobs.desk import Desk
 
-LAYER = {"lora_unet_mid_block_attentions_0_proj_in": {"lora_up.weight": torch.zeros(64, 1), "alpha": torch.tensor(1.0),
-                                                      "lora_down.weight": torch.zeros(1, 64)}}
-
 
 @pytest.fixture
 def webui(monkeypatch, tmp_path):
     return Forge(monkeypatch, tmp_path)
-
-
-def borrowed(host, work, checkpoint=""):
-    def inside():
-        with host.borrow(checkpoint) as model:
-            return work(model)
-
-    return host.run(inside)
 
 
 def parts_of(model):

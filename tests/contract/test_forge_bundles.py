@@ -6,27 +6,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from hosts.forge_standin import WIDTHS, Forge
+from hosts.forge_standin import LAYER, WIDTHS, Forge, borrowed
 from pivotal.formats.embedding_file import embedding_bytes
 from pivotal.formats.network_file import network_bytes
 from pivotal.hosts import forge_bundles
 from pivotal.hosts.detect import detect
 
-LAYER = {"lora_unet_mid_block_attentions_0_proj_in": {"lora_up.weight": torch.zeros(64, 1), "alpha": torch.tensor(1.0),
-                                                      "lora_down.weight": torch.zeros(1, 64)}}
-
 
 @pytest.fixture
 def webui(monkeypatch, tmp_path):
     return Forge(monkeypatch, tmp_path)
-
-
-def borrowed(host, work, checkpoint=""):
-    def inside():
-        with host.borrow(checkpoint) as model:
-            return work(model)
-
-    return host.run(inside)
 
 
 def draw(webui, *loras):

@@ -30,6 +30,7 @@ class ReforgeHost(A1111Host):
     """See hosts.protocol.Host."""
 
     name = "reforge"
+
     def __init__(self) -> None:
         super().__init__()
         self._watched: ReforgeGuard | None = None  # while a model is lent
