@@ -19,6 +19,10 @@ class Batch:
     prompts: Sequence[TokenizedPrompt]  # B
     size_ids: Tensor  # (B, 6) px: original height, width, crop top, left, target height, width
     inpainting: Tensor | None = None  # (B, 5, h, w): mask, latents of the masked image; for UNets that take them
+    masks: Tensor | None = None  # (B, 1, h, w), 0..1: how much of each place's error counts; None: all of it
+    weights: Tensor | None = None  # (B,) of each image's loss; None: 1
+    prior: Tensor | None = None  # (B,) bool: shall be what the model answers without what is trained; None: none
+    items: Sequence[int] = ()  # B, which image of the dataset each is
 
 
 class Batches(Protocol):

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from pivotal.config.rules import FINDS_ITS_RATE
+from pivotal.config.rules.optimizer import FINDS_ITS_RATE
 from pivotal.config.sections.training import Optimizer
 from pivotal.errors import OptionError
 from pivotal.training.part import Clock, Part

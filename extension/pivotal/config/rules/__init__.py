@@ -1,0 +1,30 @@
+"""What is wrong, or unusual, between the options of a run: one file for each kind."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pivotal.config.rules.data import data_problems
+from pivotal.config.rules.embeddings import embedding_problems
+from pivotal.config.rules.network import network_notices, network_problems
+from pivotal.config.rules.objective import objective_problems
+from pivotal.config.rules.optimizer import rate_problems
+
+if TYPE_CHECKING:
+    from pivotal.config.train import TrainConfig
+
+_PROBLEMS = (data_problems, embedding_problems, network_problems, rate_problems, objective_problems)
+_NOTICES = (network_notices,)
+
+
+def problems_between(config: TrainConfig) -> dict[str, str]:
+    """What must be mended before the run can begin, by key."""
+    found = {key: text for rule in _PROBLEMS for key, text in rule(config).items()}
+    if not config.name.strip():
+        found["name"] = "needs a name; it becomes the run's folder"
+    return found
+
+
+def notices_between(config: TrainConfig) -> dict[str, str]:
+    """What is allowed and perhaps not meant, by key."""
+    return {key: text for rule in _NOTICES for key, text in rule(config).items()}

@@ -1,0 +1,51 @@
+"""What is wrong, or unusual, between the options of a network."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from pivotal.config.rules.stops import stop_problems
+
+if TYPE_CHECKING:
+    from pivotal.config.train import TrainConfig
+
+
+def network_problems(config: TrainConfig) -> dict[str, str]:
+    """Problems by key."""
+    network, targets = config.network, config.targets
+    found = stop_problems("targets.stop_after", targets.stop_after, "targets.stop_unit", targets.stop_unit)
+    found |= stop_problems("targets.text_encoder_stop_after", targets.text_encoder_stop_after,
+                            "targets.text_encoder_stop_unit", targets.text_encoder_stop_unit)
+    if network.method == "none":
+        return found
+    if not (targets.unet or targets.text_encoder_1 or targets.text_encoder_2):
+        found["targets.unet"] = "the network is on nothing; switch the UNet or a text encoder on"
+    if network.dora and network.method not in ("lora", "loha", "lokr"):
+        found["network.dora"] = f"DoRA is defined for lora, loha and lokr, not for {network.method}"
+    if network.rank_from_file and not network.base_file:
+        found["network.base_file"] = "the rank shall come from a file; name it"
+    if network.conv_rank is None and (config.blocks.conv_ranks or config.blocks.conv_alphas):
+        found["network.conv_rank"] = "needs a number, as the blocks' convolutions have ranks or alphas of their own"
+    if config.pivot.order != "together" and not any(row.train for row in config.embeddings):
+        found["pivot.order"] = f"{config.pivot.order!r} needs an embedding that is trained"
+    if config.pivot.order != "together" and config.pivot_step >= config.length.steps:
+        found["pivot.at"] = f"the pivot, step {config.pivot_step}, is not within the run's {config.length.steps} steps"
+    try:
+        re.compile(targets.filter)
+    except re.error as error:
+        found["targets.filter"] = f"is no regular expression: {error}"
+    return found
+
+
+def network_notices(config: TrainConfig) -> dict[str, str]:
+    """What is allowed and perhaps not meant, by key."""
+    network, found = config.network, {}
+    if network.method == "none":
+        return found
+    if network.alpha > network.rank and not network.rank_from_file:
+        found["network.alpha"] = (f"Alpha {network.alpha:g} is more than rank {network.rank}: the network acts "
+                                  f"{network.alpha / network.rank:g} times as strongly as its weights say.")
+    if network.conv_alpha is not None and network.conv_rank is not None and network.conv_alpha > network.conv_rank:
+        found["network.conv_alpha"] = f"Convolution alpha {network.conv_alpha:g} is more than its rank {network.conv_rank}."
+    return found

@@ -1,0 +1,14 @@
+"""What is wrong with when a part stops."""
+
+from __future__ import annotations
+
+
+def stop_problems(key: str, after: float | None, unit_key: str, unit: str) -> dict[str, str]:
+    """Problems of "stop after so many of a unit", by key."""
+    if after is not None and unit == "never":
+        return {unit_key: f"stop after {after:g} needs a unit other than never"}
+    if after is None and unit != "never":
+        return {key: f"needs a number of {unit}, or the unit never"}
+    if after is not None and unit == "percent" and after > 100:
+        return {key: f"expected at most 100 percent, got {after:g}"}
+    return {}
