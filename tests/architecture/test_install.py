@@ -373,7 +373,9 @@ def test_the_tests_of_all_environments_are_summed_in_the_last_line(project):
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "25 passed, 0 failed"
     assert "In the environment a1111: 7 tests passed, none failed." in done.stdout
-    assert f".venv-forge {project.root} ['-k', 'word']" in done.stdout
+    asked = next(line for line in done.stdout.splitlines() if line.startswith(f".venv-forge {project.root} "))
+    assert asked.endswith("'--dist=loadfile', '-k', 'word']")
+    assert "--numprocesses" not in project.run("test", "-s", FAKE_PYTEST="{}").stdout  # a terminal cannot be shared
     assert any(str(project.root / "tests/environments/tools.txt") in call for call in project.calls())
 
 
