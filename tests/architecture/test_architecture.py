@@ -16,7 +16,7 @@ PACKAGE = ROOT / "extension" / "pivotal"
 FLOORS = [
     {"__main__"},
     {"cli"},  # above register, as it joins the embedded host and its page to the trainer through it
-    {"cli_tools"},
+    {"cli_tools", "cli_recipes"},
     {"register", "incomplete"},
     {"ui", "api"},
     {"jobs"},
@@ -41,7 +41,7 @@ DOORS = {
     "uvicorn": ("api", "hosts/embedded"),
 }
 # Packages that a user may lack; only these may be imported inside a function (and anything under hosts/).
-OPTIONAL = {"bitsandbytes", "tensorboard", "wandb", "xformers", "pytorch_optimizer", "ftfy"}
+OPTIONAL = {"cv2", "datasets", "bitsandbytes", "tensorboard", "wandb", "xformers", "pytorch_optimizer", "ftfy"}
 LONGEST_FILE, LONGEST_FUNCTION = 400, 60
 
 

@@ -13,6 +13,11 @@ from pivotal.config.options import Option, parts, tables, walk
 from pivotal.errors import OptionError
 
 Config = TypeVar("Config")
+_MOST_ROWS = 1000  # of a table: a row's number is typed by people, and 999999999 must not make so many
+_LONGEST_SHOWN = 200  # characters of a value in a sentence
+_NO_TEXT = (dict, list, tuple, set, bytes)
+_NO_FILE_HOLDS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]")  # JSON can say them
+_DEEPEST = 3  # levels of a nested run file: what lies deeper is no option, and may even hold itself
 
 
 def coerce(option: Option, raw: Any) -> Any:
@@ -31,9 +36,15 @@ def coerce(option: Option, raw: Any) -> Any:
         return ""
     value = _typed(option, raw)
     if option.choices and value not in option.choices:
-        raise ValueError(f"expected one of {', '.join(map(str, option.choices))}; got {raw!r}")
+        raise ValueError(f"expected one of {', '.join(map(str, option.choices))}; got {_shown(raw)}")
     _in_range(option, value)
     return value
+
+
+def _shown(raw: Any) -> str:
+    """`raw` as a sentence can hold it."""
+    text = repr(raw)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
 def _typed(option: Option, raw: Any) -> Any:
@@ -42,31 +53,42 @@ def _typed(option: Option, raw: Any) -> Any:
             return raw
         if str(raw).lower() in {"true", "false"}:
             return str(raw).lower() == "true"
-        raise ValueError(f"expected true or false, got {raw!r}")
+        raise ValueError(f"expected true or false, got {_shown(raw)}")
     if option.type is tuple:
-        lines = raw.splitlines() if isinstance(raw, str) else list(raw)
-        return tuple(str(line).strip() for line in lines if str(line).strip())
+        lines = raw.splitlines() if isinstance(raw, str) else raw
+        if not isinstance(lines, (list, tuple)) or any(isinstance(line, _NO_TEXT) for line in lines):
+            raise ValueError(f"expected texts, one a line, got {_shown(raw)}")
+        return tuple(_text(line).strip() for line in lines if str(line).strip())
     if option.type in (int, float):
         return _number(option, raw)
-    if isinstance(raw, (dict, list, tuple)):
-        raise ValueError(f"expected one text, got {raw!r}")
-    return str(raw)
+    if isinstance(raw, _NO_TEXT):
+        raise ValueError(f"expected one text, got {_shown(raw)}")
+    return _text(raw)
+
+
+def _text(raw: Any) -> str:
+    text = str(raw)
+    if _NO_FILE_HOLDS.search(text):
+        raise ValueError(f"holds a character that no file name or YAML can hold: {_shown(text)}")
+    return text
 
 
 def _number(option: Option, raw: Any) -> int | float:
     words = "a whole number" if option.type is int else "a number"
     if isinstance(raw, bool):
-        raise ValueError(f"expected {words}, got {raw!r}")
+        raise ValueError(f"expected {words}, got {_shown(raw)}")
     try:
         value = float(raw)
     except (TypeError, ValueError):
-        raise ValueError(f"expected {words}, got {raw!r}") from None
+        raise ValueError(f"expected {words}, got {_shown(raw)}") from None
+    except OverflowError:  # a whole number beyond 1.8e308
+        value = math.inf
     if not math.isfinite(value):
-        raise ValueError(f"expected a finite number, got {raw!r}")
+        raise ValueError(f"expected a finite number, got {_shown(raw)}")
     if option.type is float:
         return value
     if not value.is_integer():
-        raise ValueError(f"expected a whole number, got {raw!r}")
+        raise ValueError(f"expected a whole number, got {_shown(raw)}")
     # Not int(value): a float holds whole numbers exactly only up to 2^53, and seeds may be larger.
     return int(raw) if isinstance(raw, int) or re.fullmatch(r"\s*[+-]?\d+\s*", str(raw)) else int(value)
 
@@ -85,16 +107,16 @@ def _unit(option: Option) -> str:
     return f" {option.spec.unit}" if option.spec.unit else ""
 
 
-def flat_from_nested(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flat_from_nested(nested: Mapping[str, Any], prefix: str = "", depth: int = 1) -> dict[str, Any]:
     """{"noise": {"offset": 1}, "embeddings": [{...}]} with dotted keys; lists of texts stay lists."""
     flat: dict[str, Any] = {}
     for name, value in nested.items():
         key = f"{prefix}{name}"
-        if isinstance(value, Mapping):
-            flat |= flat_from_nested(value, key + ".")
-        elif isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
+        if isinstance(value, Mapping) and depth < _DEEPEST:
+            flat |= flat_from_nested(value, key + ".", depth + 1)
+        elif depth < _DEEPEST and isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
             for index, item in enumerate(value):
-                flat |= flat_from_nested(item, f"{key}.{index}.")
+                flat |= flat_from_nested(item, f"{key}.{index}.", depth + 1)
         else:
             flat[key] = value
     return flat
@@ -110,8 +132,9 @@ def options_of(config: type, flat: Mapping[str, Any]) -> dict[str, Option]:
 
 
 def _row_count(table: str, flat: Mapping[str, Any]) -> int:
-    found = [re.match(re.escape(table) + r"\.(\d+)\.", key) for key in flat]
-    return max((int(match[1]) + 1 for match in found if match), default=0)
+    pattern = re.compile(re.escape(table) + r"\.([0-9]{1,9})\.")
+    found = [pattern.match(key) for key in flat if key.startswith(table)]
+    return max((int(match[1]) + 1 for match in found if match and int(match[1]) < _MOST_ROWS), default=0)
 
 
 def problems_of(config: type, flat: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, str]]:

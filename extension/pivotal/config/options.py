@@ -6,12 +6,15 @@ Standard library only, so it imports on any host, with pydantic 1, 2 or none.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import types
 from collections.abc import Iterator
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 _SPEC = "option"  # the key of an option's spec in its field's metadata
 _SHOWN_WHEN = "shown_when"  # likewise, of a section's
+_CHAPTER = "chapter"
+_FIRST_PAGE = "first_page"  # of a table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,14 +44,27 @@ def option(default: Any, help: str, **spec: Any) -> Any:
     return dataclasses.field(default=default, metadata={_SPEC: Spec(help, **spec)})
 
 
-def group(section: type, shown_when: tuple[str, tuple[Any, ...]] | None = None) -> Any:
-    """A field that holds a section of options; `shown_when` holds for those of them that have none of their own."""
-    return dataclasses.field(default_factory=section, metadata={_SHOWN_WHEN: shown_when})
+def group(section: type, shown_when: tuple[str, tuple[Any, ...]] | None = None, *, chapter: str = "") -> Any:
+    """A field that holds a section of options; `shown_when` holds for those of them that have none of their own.
+
+    Args:
+        chapter: heading under which this section and those after it stand in the form.
+    """
+    return dataclasses.field(default_factory=section, metadata={_SHOWN_WHEN: shown_when, _CHAPTER: chapter})
 
 
-def rows() -> Any:
-    """A field that holds any number of sections of one type, typed ``tuple[Section, ...]``."""
-    return dataclasses.field(default=())
+def chapter_of(field: dataclasses.Field[Any]) -> str:
+    """The chapter that begins with `field`; empty where none does."""
+    return field.metadata.get(_CHAPTER, "")
+
+
+def rows(*, first_page: bool = True) -> Any:
+    """A field that holds any number of sections of one type, typed ``tuple[Section, ...]``.
+
+    Args:
+        first_page: whether a beginner needs them; else they stand in a section of their own.
+    """
+    return dataclasses.field(default=(), metadata={_FIRST_PAGE: first_page})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +93,7 @@ class Table:
 
     key: str
     section: type
+    first_page: bool = True
 
 
 def _unwrap(hint: Any) -> tuple[type, tuple[Any, ...], bool]:
@@ -97,15 +114,20 @@ def _row_type(hint: Any) -> type | None:
     return args[0] if get_origin(hint) is tuple and dataclasses.is_dataclass(args[0]) else None
 
 
-def parts(config: type) -> Iterator[tuple[dataclasses.Field[Any], Any, type | None]]:
+@functools.lru_cache(maxsize=256)
+def parts(config: type) -> tuple[tuple[dataclasses.Field[Any], Any, type | None], ...]:
     """Each field of `config` with its type, and its row type where it is a table."""
     hints = get_type_hints(config)
-    for field in dataclasses.fields(config):
-        yield field, hints[field.name], _row_type(hints[field.name])
+    return tuple((field, hints[field.name], _row_type(hints[field.name])) for field in dataclasses.fields(config))
 
 
-def walk(config: type, prefix: str = "") -> Iterator[Option]:
+@functools.lru_cache(maxsize=1024)  # a page, a check and a test ask for the same options again and again
+def walk(config: type, prefix: str = "") -> tuple[Option, ...]:
     """Every option of `config` outside tables, in the order in which it is declared."""
+    return tuple(_walk(config, prefix))
+
+
+def _walk(config: type, prefix: str) -> Iterator[Option]:
     for field, hint, row in parts(config):
         if dataclasses.is_dataclass(hint):
             when = field.metadata.get(_SHOWN_WHEN)
@@ -116,13 +138,16 @@ def walk(config: type, prefix: str = "") -> Iterator[Option]:
             yield Option(prefix + field.name, *_unwrap(hint), field.default, field.metadata[_SPEC])
 
 
-def tables(config: type, prefix: str = "") -> Iterator[Table]:
+@functools.lru_cache(maxsize=256)
+def tables(config: type, prefix: str = "") -> tuple[Table, ...]:
     """Every table of `config`, in the order in which it is declared."""
+    found: list[Table] = []
     for field, hint, row in parts(config):
         if dataclasses.is_dataclass(hint):
-            yield from tables(hint, f"{prefix}{field.name}.")
+            found += tables(hint, f"{prefix}{field.name}.")
         elif row is not None:
-            yield Table(prefix + field.name, row)
+            found.append(Table(prefix + field.name, row, field.metadata[_FIRST_PAGE]))
+    return tuple(found)
 
 
 def everything(config: type) -> Iterator[Option]:

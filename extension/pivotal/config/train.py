@@ -6,12 +6,19 @@ from dataclasses import dataclass
 
 from pivotal.config.options import group, option, rows
 from pivotal.config.rules import problems_between
+from pivotal.config.sections.augment import Augment
+from pivotal.config.sections.buckets import Buckets
+from pivotal.config.sections.cache import Cache
 from pivotal.config.sections.caption import Caption
+from pivotal.config.sections.concept import Concept
 from pivotal.config.sections.dataset import Dataset
 from pivotal.config.sections.embedding import Embedding
+from pivotal.config.sections.logs import Logs
 from pivotal.config.sections.loss import Loss, Noise, Timesteps
+from pivotal.config.sections.mask import Mask
+from pivotal.config.sections.measure import Measure
 from pivotal.config.sections.network import WHEN, Blocks, Network, Pivot, Targets
-from pivotal.config.sections.output import Measure, Samples, Save, Sharing
+from pivotal.config.sections.output import Samples, Save, Sharing
 from pivotal.config.sections.pace import Schedule
 from pivotal.config.sections.training import Batch, Length, Objective, Optimizer, Precision
 
@@ -25,10 +32,14 @@ class TrainConfig:
                        first_page=True, ss="ss_session_id")
     checkpoint: str = option("", "Checkpoint to train on. Empty takes the one the host has loaded.",
                              ss="ss_sd_model_name")
-    dataset: Dataset = group(Dataset)
+    dataset: Dataset = group(Dataset, chapter="Data")
     caption: Caption = group(Caption)
+    buckets: Buckets = group(Buckets)
+    augment: Augment = group(Augment)
+    cache: Cache = group(Cache)
+    concepts: tuple[Concept, ...] = rows(first_page=False)
     embeddings: tuple[Embedding, ...] = rows()
-    network: Network = group(Network)
+    network: Network = group(Network, chapter="Training")
     targets: Targets = group(Targets, WHEN)
     blocks: Blocks = group(Blocks, WHEN)
     pivot: Pivot = group(Pivot, WHEN)
@@ -37,14 +48,16 @@ class TrainConfig:
     optimizer: Optimizer = group(Optimizer)
     schedule: Schedule = group(Schedule)
     objective: Objective = group(Objective)
+    mask: Mask = group(Mask)
     loss: Loss = group(Loss)
     noise: Noise = group(Noise)
     timesteps: Timesteps = group(Timesteps)
     precision: Precision = group(Precision)
-    samples: Samples = group(Samples)
+    samples: Samples = group(Samples, chapter="While it runs, and after")
     save: Save = group(Save)
     sharing: Sharing = group(Sharing)
     measure: Measure = group(Measure)
+    logs: Logs = group(Logs)
     seed: int = option(1, "Makes a run repeatable: order, noise and timesteps all come from it.", ge=0, le=2**32 - 1,
                        ss="ss_seed")
 

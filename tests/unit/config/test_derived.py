@@ -28,10 +28,10 @@ def test_flags_of_rows_are_read_and_what_is_none_is_left_over():
 def test_the_schema_is_json_and_has_ranges_choices_and_rows():
     schema = json.loads(json.dumps(json_schema(TrainConfig)))
     assert schema["properties"]["batch.size"]["minimum"] == 1
-    assert schema["properties"]["dataset.resolution"]["type"] == ["integer", "null"]
+    assert schema["properties"]["samples.size"]["type"] == ["integer", "null"]
     row = schema["properties"]["embeddings"]["items"]["properties"]
     assert row["token_count"]["maximum"] == 75 and "pad" in row["fill"]["enum"]
-    assert set(schema["properties"]) == {option.key for option in walk(TrainConfig)} | {"embeddings"}
+    assert set(schema["properties"]) == {option.key for option in walk(TrainConfig)} | {"embeddings", "concepts"}
 
 
 def test_the_table_has_a_line_for_each_option():

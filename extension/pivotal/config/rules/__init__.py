@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pivotal.config.rules.data import data_problems
+from pivotal.config.rules.data import data_notices, data_problems
 from pivotal.config.rules.embeddings import embedding_problems
+from pivotal.config.rules.images import image_notices, image_problems
 from pivotal.config.rules.network import network_notices, network_problems
-from pivotal.config.rules.objective import objective_problems
-from pivotal.config.rules.optimizer import rate_problems
+from pivotal.config.rules.objective import objective_notices, objective_problems
+from pivotal.config.rules.optimizer import optimizer_notices, optimizer_problems
+from pivotal.config.rules.schedule import schedule_notices, schedule_problems
+from pivotal.config.rules.stops import length_problems
 
 if TYPE_CHECKING:
     from pivotal.config.train import TrainConfig
 
-_PROBLEMS = (data_problems, embedding_problems, network_problems, rate_problems, objective_problems)
-_NOTICES = (network_notices,)
+_PROBLEMS = (data_problems, image_problems, embedding_problems, network_problems, optimizer_problems, schedule_problems,
+             objective_problems, length_problems)
+_NOTICES = (data_notices, image_notices, network_notices, objective_notices, optimizer_notices, schedule_notices)
 
 
 def problems_between(config: TrainConfig) -> dict[str, str]:

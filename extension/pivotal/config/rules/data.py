@@ -1,4 +1,4 @@
-"""What is wrong between the options of the dataset and its captions."""
+"""What is wrong, or unusual, between the options of the dataset and its captions."""
 
 from __future__ import annotations
 
@@ -12,15 +12,36 @@ if TYPE_CHECKING:
 def data_problems(config: TrainConfig) -> dict[str, str]:
     """Problems by key."""
     found, dataset = {}, config.dataset
-    if not dataset.folder:
+    used = [(f"concepts.{index}", row) for index, row in enumerate(config.concepts) if row.enabled]
+    if not dataset.folder.strip() and not any(row.kind == "training" for _, row in used):
         found["dataset.folder"] = "needs the folder that holds your images"
-    if dataset.captions == "own" and not dataset.templates:
+    found |= {f"{key}.folder": "needs the folder that holds its images" for key, row in used if not row.folder.strip()}
+    found |= {f"{key}.text": "needs a text, as the captions come from it" for key, row in used
+              if row.captions == "text" and not row.text.strip()}
+    if "own" in (dataset.captions, *(row.captions for _, row in used)) and not dataset.templates:
         found["dataset.templates"] = "needs at least one line, for instance: a photo of [name]"
+    found |= {f"{key}.subfolders": "has no meaning beside Repeats in names, which takes the subfolders as they are named"
+              for key, row in (("dataset", dataset), *used) if row.repeats_in_names and row.subfolders}
     if not re.fullmatch(r"\.\w+", dataset.caption_extension.strip()):
         found["dataset.caption_extension"] = f"expected a dot and letters, as .txt; got {dataset.caption_extension!r}"
-    if not config.caption.delimiter.strip() and (config.caption.shuffle or config.caption.tag_dropout):
+    caption = config.caption
+    if not caption.delimiter.strip() and (caption.shuffle or caption.tag_dropout or caption.keep_separator.strip()):
         found["caption.delimiter"] = "needs the sign that parts tags, for instance a comma"
-    for key, side in (("dataset.resolution", dataset.resolution), ("samples.size", config.samples.size)):
-        if side is not None and side % 8:
-            found[key] = f"expected a multiple of 8, got {side}"
+    if config.samples.size is not None and config.samples.size % 8:
+        found["samples.size"] = f"expected a multiple of 8, got {config.samples.size}"
+    return found
+
+
+def data_notices(config: TrainConfig) -> dict[str, str]:
+    """What is allowed and perhaps not meant, by key."""
+    found, caption, dataset = {}, config.caption, config.dataset
+    if not caption.tag_dropout:
+        lists = {"caption.tags_to_drop": caption.tags_to_drop, "caption.tags_to_keep": caption.tags_to_keep}
+        found |= {key: "Tag dropout is 0, so this list does nothing." for key, tags in lists.items() if tags}
+    if caption.keep_tags and not (caption.shuffle or caption.tag_dropout):
+        found["caption.keep_tags"] = "Tags are neither shuffled nor dropped, so there are none to keep."
+    is_kept = any(row.enabled and row.kind == "regularization" for row in config.concepts)
+    if not is_kept and (dataset.regularization != "images" or dataset.prior_weight != 1):
+        key = "dataset.regularization" if dataset.regularization != "images" else "dataset.prior_weight"
+        found[key] = "There are no regularization images; add them under Concepts."
     return found

@@ -29,13 +29,20 @@ def network_problems(config: TrainConfig) -> dict[str, str]:
         found["network.conv_rank"] = "needs a number, as the blocks' convolutions have ranks or alphas of their own"
     if config.pivot.order != "together" and not any(row.train for row in config.embeddings):
         found["pivot.order"] = f"{config.pivot.order!r} needs an embedding that is trained"
-    if config.pivot.order != "together" and config.pivot_step >= config.length.steps:
-        found["pivot.at"] = f"the pivot, step {config.pivot_step}, is not within the run's {config.length.steps} steps"
+    if config.length.epochs is None and config.length.images is None:  # else the steps are not known yet
+        found |= pivot_problems(config)
     try:
         re.compile(targets.filter)
     except re.error as error:
         found["targets.filter"] = f"is no regular expression: {error}"
     return found
+
+
+def pivot_problems(config: TrainConfig) -> dict[str, str]:
+    """Whether the pivot lies within the run, once its number of steps is known."""
+    if config.network.method == "none" or config.pivot.order == "together" or config.pivot_step < config.length.steps:
+        return {}
+    return {"pivot.at": f"the pivot, step {config.pivot_step}, is not within the run's {config.length.steps} steps"}
 
 
 def network_notices(config: TrainConfig) -> dict[str, str]:

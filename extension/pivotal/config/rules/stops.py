@@ -1,6 +1,19 @@
-"""What is wrong with when a part stops."""
+"""What is wrong with when a run or a part of it stops."""
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pivotal.config.train import TrainConfig
+
+
+def length_problems(config: TrainConfig) -> dict[str, str]:
+    """Problems of how long a run lasts, by key."""
+    length = config.length
+    if length.epochs is not None and length.images is not None:
+        return {"length.images": f"the run has {length.epochs:g} epochs already; leave one of the two empty"}
+    return {}
 
 
 def stop_problems(key: str, after: float | None, unit_key: str, unit: str) -> dict[str, str]:

@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from pivotal.config.options import option
 
 
 @dataclass(frozen=True)
 class Caption:
-    """Changes of captions, done in this order: from the prefix to the trigger word; embeddings are put in last."""
+    """Changes of captions, in the order from lines to the trigger word; embeddings are put in last."""
 
+    lines: Literal["joined", "one of them"] = option(
+        "joined", "Takes a caption file of several lines as one caption, or one of its lines each time.",
+        label="Several lines")
     prefix: str = option("", "Text before each caption file's words.", tokens="caption", label="Caption prefix")
     suffix: str = option("", "Text after each caption file's words.", tokens="caption", label="Caption suffix")
     wildcards: bool = option(False, "Takes one of several words anew each time: {red|dark red}. Doubled braces stay as they are.")
     delimiter: str = option(",", "Parts a caption's tags.")
     keep_tags: int = option(0, "Number of tags at the beginning that are neither shuffled nor dropped.", ge=0, le=1000,
                             ss="ss_keep_tokens")
+    keep_separator: str = option(
+        "", "Sign in captions that parts the tags that stay (before it, and after a second one) from those that may change, "
+        "as |||. Empty: none.")
     tag_dropout: float = option(0.0, "Share of tags that are left out, anew each time.", ge=0, le=1,
                                 ss="ss_caption_tag_dropout_rate")
+    tags_to_drop: tuple[str, ...] = option(
+        (), "Tags that may be left out, one a line, * for any letters. Empty: all but the kept ones.", widget="textarea")
+    tags_to_keep: tuple[str, ...] = option((), "Tags that are never left out, one a line, * for any letters.",
+                                           widget="textarea")
     shuffle: bool = option(False, "Puts the tags in another order each time.", label="Shuffle tags", ss="ss_shuffle_caption")
     dropout: float = option(0.0, "Share of captions that are left out whole. Nothing in them learns then, embeddings neither.",
                             ge=0, le=1, label="Caption dropout", ss="ss_caption_dropout_rate")
@@ -27,3 +38,9 @@ class Caption:
                                        ss="ss_caption_dropout_every_n_epochs")
     trigger_word: str = option("", "Word that begins each caption in which it does not stand yet.", tokens="caption",
                                label="Trigger word")
+    weighted: bool = option(
+        False, "Reads (words:1.2), (more) and [less] as the WebUI does in prompts. Off: brackets are letters.",
+        label="Weighted captions", ss="ss_weighted_captions")
+    max_tokens: Literal["as the host", "75", "150", "225"] = option(
+        "as the host", "Cuts longer captions off. As the host takes them whole, in chunks of 75 as prompts are.",
+        label="Longest caption", ss="ss_max_token_length")

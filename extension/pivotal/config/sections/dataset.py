@@ -10,17 +10,35 @@ from pivotal.config.options import option
 
 @dataclass(frozen=True)
 class Dataset:
-    """A folder of images, each with a caption or with a template in its place."""
+    """Images, each with a caption or with a template in its place; Concepts may add more."""
 
-    folder: str = option("", "Folder with the images to learn from; a caption is the .txt file of the same name.",
-                         label="Dataset folder", widget="folder", first_page=True)
-    resolution: int | None = option(
-        None, "Side of the square to which each image is scaled and centre-cropped. Empty takes the checkpoint's own.",
-        ge=64, le=4096, unit="px", ss="ss_resolution")
+    folder: str = option(
+        "", "Folder of images, each with its caption in a .txt file of the same name; or a .jsonl or .txt list of images, or "
+        "hf:owner/name on Hugging Face.",
+        label="Dataset folder", widget="folder", first_page=True)
+    resolution: str = option(
+        "", "Size of the images in training: a side, several as 512, 768 to be taken in turn, or 640x512 (width x height). "
+        "Empty takes the checkpoint's own.", unit="px", ss="ss_resolution")
     subfolders: bool = option(False, "Takes the images in subfolders, too.")
+    repeats_in_names: bool = option(
+        False, "Takes a subfolder named 10_red cat as ten repeats, and red cat as the caption of images without a file.",
+        source="kohya's convention")
+    repeats: float = option(1.0, "Times each image is seen in an epoch; 0.1 is a tenth of them, in turn.", above=0, le=10_000)
+    loss_weight: float = option(1.0, "How much its images count in the loss beside those of Concepts.", ge=0, le=100)
     captions: Literal["files", "file names", "object", "style", "own"] = option(
         "files", "Takes captions from files beside the images, from the images' names, or from templates.")
     caption_extension: str = option(".txt", "Ending of caption files, as .txt or .caption.", label="Caption files end in")
     templates: tuple[str, ...] = option(
         (), "Holds your own templates, one a line. [name] or {} becomes the placeholders, [filewords] the caption file.",
         widget="textarea", tokens="caption", shown_when=("dataset.captions", ("own",)))
+    template_place: Literal["instead", "before"] = option(
+        "instead", "Puts a template in the caption's place, or before it; one with [filewords] has it in itself.",
+        label="Template and caption", shown_when=("dataset.captions", ("object", "style", "own")))
+    image_column: str = option("image", "Name of the images' column in a .jsonl file or a dataset of Hugging Face.")
+    text_column: str = option("text", "Name of the captions' column.")
+    mask_column: str = option("mask", "Name of the masks' column; it need not exist.")
+    regularization: Literal["images", "prediction"] = option(
+        "images", "What regularization images teach: themselves, or what the model answered to their captions before the run, "
+        "which costs a second pass.")
+    prior_weight: float = option(1.0, "How much regularization images count in the loss.", ge=0, le=100,
+                                 ss="ss_prior_loss_weight")

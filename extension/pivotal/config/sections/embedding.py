@@ -35,5 +35,7 @@ class Embedding:
     stop_unit: StopUnit = option(
         "never", "Unit of Stop after: a step is one optimizer update; never trains to the end.")
     schedule: OwnSchedule = option("as the run", "Learning-rate schedule of this embedding.")
+    rates: str = option("", "Its own rates for the schedule rate list, as 0.005:100, 0.001. Empty takes the run's list.",
+                        label="Rate list")
     preserve_norm: bool = option(
         False, "Rescales each vector after each step to the median length of its text encoder's own vectors.")

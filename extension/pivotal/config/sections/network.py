@@ -86,6 +86,8 @@ class Targets:
     text_encoder_stop_unit: StopUnit = option("never", "Unit of Stop the text encoders after.",
                                               label="Text encoder stop unit")
     schedule: OwnSchedule = option("as the run", "Learning-rate schedule of the network.", label="Network schedule")
+    rates: str = option("", "Its own rates for the schedule rate list, as 0.005:100, 0.001. Empty takes the run's list.",
+                        label="Network rate list")
     layers: Literal["attention and feed-forward", "attention", "cross-attention", "self-attention"] = option(
         "attention and feed-forward", "Layers of the UNet's transformers that get a network.")
     filter: str = option("", "Keeps only UNet layers whose name matches this regular expression, as attn2|up_blocks\\.1.",

@@ -5,15 +5,26 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from pivotal.config.optimizers import FINDS_ITS_RATE, Kind, kinds_with, usual_text
 from pivotal.config.options import option
+
+_ADAFACTOR = ("optimizer.kind", ("adafactor",))
+_GROWS = ("prodigy", "dadapt adam", "dadapt sgd", "dadapt adagrad")
 
 
 @dataclass(frozen=True)
 class Length:
-    """How long a run lasts."""
+    """How long a run lasts: so many steps, or epochs, images or minutes in their place."""
 
     steps: int = option(500, "Number of optimizer updates.", ge=1, le=10_000_000, ss="ss_max_train_steps",
                         first_page=True)
+    epochs: float | None = option(
+        None, "Counts the run in times that each image is seen, in place of steps. Empty: steps count.", above=0, le=1_000_000)
+    images: int | None = option(
+        None, "Counts the run in images seen, repeats counted, in place of steps. Empty: steps count.", ge=1, le=10**10)
+    minutes: float | None = option(
+        None, "Ends the run after so many minutes of training, or with its last step if that comes first. Empty: no clock.",
+        above=0, le=1_000_000, unit="minutes", label="Time limit")
 
 
 @dataclass(frozen=True)
@@ -31,29 +42,67 @@ class Batch:
 class Optimizer:
     """What turns gradients into updates."""
 
-    kind: Literal["adamw", "prodigy", "dadapt adam"] = option(
+    kind: Kind = option(
         "adamw", "Names the method of the updates. Prodigy and D-Adaptation find the rate themselves: give them rates of 1.",
-        source="arXiv:1711.05101, arXiv:2306.06101, arXiv:2301.07733", ss="ss_optimizer")
+        label="Optimizer", ss="ss_optimizer",
+        source="adamw arXiv:1711.05101, lion arXiv:2302.06675, adafactor arXiv:1804.04235, prodigy arXiv:2306.06101, "
+               "d-adaptation arXiv:2301.07733, schedule-free arXiv:2405.15682, came arXiv:2307.02047, adan arXiv:2208.06677, "
+               "ademamix arXiv:2409.03137, stableadamw arXiv:2304.13013, lamb arXiv:1904.00962, 8-bit arXiv:2110.02861")
+    name: str = option("", "Class of torch.optim or pytorch_optimizer, as RAdam or pytorch_optimizer.Amos.",
+                       label="Optimizer class", shown_when=("optimizer.kind", ("other",)))
     learning_rate: float = option(
         5e-3, "Size of an update. For embeddings 0.001 to 0.02 is usual; 0 changes nothing (a control run).",
         ge=0, le=10, ss="ss_learning_rate", first_page=True)
-    beta_1: float = option(0.9, "Memory of the mean gradient.", ge=0, le=0.9999)
-    beta_2: float = option(0.999, "Memory of the mean squared gradient.", ge=0, le=0.999999)
-    epsilon: float = option(1e-8, "Added to the denominator of an update, so that it is never zero.", above=0, le=1)
-    weight_decay: float = option(
-        0.01, "Pulls the network's weights to zero by this fraction of the learning rate at each step.", ge=0, le=1)
+    beta_1: float | None = option(
+        None, f"Memory of the mean gradient; momentum. Empty takes the optimizer's own: {usual_text('beta_1')}.", ge=0,
+        le=0.9999, label="Beta 1", shown_when=("optimizer.kind", kinds_with("beta_1")))
+    beta_2: float | None = option(
+        None, f"Memory of the mean squared gradient. Empty takes the optimizer's own: {usual_text('beta_2')}.", ge=0,
+        le=0.999999, label="Beta 2", shown_when=("optimizer.kind", kinds_with("beta_2")))
+    beta_3: float | None = option(
+        None, f"A third memory. Empty takes the optimizer's own: {usual_text('beta_3')}.", ge=0,
+        le=0.999999, label="Beta 3", shown_when=("optimizer.kind", kinds_with("beta_3")))
+    epsilon: float | None = option(
+        None, f"Keeps an update's denominator above zero. Empty takes the optimizer's own: {usual_text('epsilon')}.", above=0,
+        le=1, shown_when=("optimizer.kind", kinds_with("epsilon")))
+    weight_decay: float | None = option(
+        None, "Pulls the network's weights to zero by this share of the rate. Empty takes the optimizer's own: "
+              f"{usual_text('weight_decay')}.", ge=0, le=1, shown_when=("optimizer.kind", kinds_with("weight_decay")))
     decay_embeddings: bool = option(False, "Lets weight decay pull at embeddings, too; usually it should not.")
+    nesterov: bool = option(True, "Looks ahead by the momentum before it steps; needs a beta 1.",
+                            shown_when=("optimizer.kind", ("sgd",)))
+    first_estimate: float = option(1e-6, "Rate with which Prodigy and D-Adaptation begin.", above=0, le=1,
+                                   label="First estimate (d0)", shown_when=("optimizer.kind", FINDS_ITS_RATE))
+    estimate_factor: float = option(1.0, "Multiplies the rate that Prodigy finds; 0.5 to 2 is usual.", above=0, le=1000,
+                                    label="Estimate factor (d coef)", shown_when=("optimizer.kind", ("prodigy",)))
+    growth_limit: float | None = option(
+        None, "Most by which Prodigy and D-Adaptation may raise their rate in a step; 2 is careful. Empty: no limit.",
+        above=1, le=1000, shown_when=("optimizer.kind", _GROWS))
+    bias_correction: bool = option(False, "Corrects the first steps' averages as Adam does; Prodigy begins more slowly.",
+                                   shown_when=("optimizer.kind", ("prodigy", "dadapt adam")))
+    safeguard_warmup: bool = option(False, "Keeps a warm-up of the schedule from spoiling Prodigy's estimate.",
+                                    label="Safeguard warm-up", shown_when=("optimizer.kind", ("prodigy",)))
+    relative_step: bool = option(
+        False, "Adafactor's own rate: 0.01 at most, then 1 / sqrt(steps). Learning rates and the schedule are not used.",
+        shown_when=_ADAFACTOR)
+    warmup_init: bool = option(False, "Lets the relative step rise slowly from 0: a millionth more each step.",
+                               label="Relative warm-up", shown_when=_ADAFACTOR)
+    scale_parameter: bool = option(False, "Multiplies Adafactor's rate by the size of what is trained.", shown_when=_ADAFACTOR)
+    clip_threshold: float = option(1.0, "Scales an update down whose mean square is larger.", above=0, le=1000,
+                                   label="Update clipping", shown_when=("optimizer.kind", ("adafactor", "came")))
+    decay_rate: float = option(-0.8, "How fast Adafactor's memory of squared gradients grows: 1 - steps to this power.", ge=-1,
+                               le=0, shown_when=_ADAFACTOR)
+    arguments: tuple[str, ...] = option(
+        (), "More arguments for the optimizer's class, one a line, as cautious = True.", widget="textarea")
     ema_decay: float | None = option(
         None, "Keeps an average over the steps in place of the last values; 0.998 for small datasets. Empty: off.", ge=0,
         le=0.99999, label="EMA decay")
+    ema_half_life: float | None = option(
+        None, "The same average by images: after so many, what was counts half. Batch size and accumulation do not change it.",
+        above=0, le=10**9, unit="images", label="EMA half-life")
     clip_norm: float | None = option(
         None, "Shortens each part's gradient to this length at most; 1 is usual. Empty: never.", above=0, le=1000,
         label="Clip gradients at", ss="ss_max_grad_norm")
-    growth_limit: float | None = option(
-        None, "Most by which Prodigy and D-Adaptation may raise their rate in a step; 2 is careful. Empty: no limit.",
-        above=1, le=1000, shown_when=("optimizer.kind", ("prodigy", "dadapt adam")))
-    first_estimate: float = option(1e-6, "Rate with which Prodigy and D-Adaptation begin.", above=0, le=1,
-                                   shown_when=("optimizer.kind", ("prodigy", "dadapt adam")))
 
 
 @dataclass(frozen=True)
@@ -63,6 +112,11 @@ class Precision:
     compute: Literal["auto", "fp32", "bf16", "fp16"] = option(
         "auto", "Number format of the model's work; what is trained stays fp32. Auto suits it to the device.",
         ss="ss_mixed_precision")
+    tf32: Literal["as the host", "on", "off"] = option(
+        "as the host", "Lets NVIDIA cards multiply fp32 numbers faster and less exactly; only while the run lasts.",
+        label="TF32")
+    vae: Literal["auto", "as the host", "fp32"] = option(
+        "auto", "Number format of the VAE. Auto takes fp32 for SDXL in fp16, whose VAE overflows there.", label="VAE format")
     gradient_checkpointing: bool = option(
         False, "Computes parts of the model twice instead of keeping them: a third slower, much less memory.",
         ss="ss_gradient_checkpointing")

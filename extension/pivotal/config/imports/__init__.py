@@ -1,0 +1,1 @@
+"""Settings of other trainers, read as options of ours; nothing of a file is dropped without a word."""

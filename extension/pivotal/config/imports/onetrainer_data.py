@@ -1,0 +1,141 @@
+"""OneTrainer's concepts and samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pivotal.config.imports.onetrainer_names import CONCEPT, SAMPLE
+from pivotal.config.imports.rules import Reading, Told, apply, flattened, is_off, number
+
+_KINDS = {"STANDARD": "training", "VALIDATION": "validation", "PRIOR_PREDICTION": "regularization"}
+_CAPTIONS = {"sample": "files", "filename": "file names"}
+_SAMPLERS = {"DDIM": "DDIM", "EULER": "Euler", "EULER_A": "Euler a", "DPMPP": "DPM++ 2M"}
+
+
+def concepts_of(concepts: Sequence[Mapping[str, Any]] | None, reading: Reading) -> None:
+    """The first concept to learn is the run's dataset; every other is a row."""
+    given = [concept for concept in concepts or [] if isinstance(concept, Mapping)]
+    first = next(
+        (
+            index
+            for index, concept in enumerate(given)
+            if concept.get("enabled", True) and concept.get("type", "STANDARD") == "STANDARD"
+        ),
+        None,
+    )
+    order = [first, *(index for index in range(len(given)) if index != first)] if first is not None else range(len(given))
+    for place, index in enumerate(order):
+        mine = Reading()
+        apply(CONCEPT, flattened(given[index]), mine)
+        row = place - 1 if first is not None else place
+        _concept(mine, None if row < 0 else row)
+        _join(reading, mine, str(given[index].get("name") or index + 1), is_first=place == 0)
+
+
+def _concept(mine: Reading, row: int | None) -> None:
+    rest, ours = mine.rest, mine.flat
+    place = "dataset" if row is None else f"concepts.{row}"
+    ours |= {
+        f"{place}.folder": str(rest.get("path", "")),
+        f"{place}.subfolders": bool(rest.get("include_subdirectories", False)),
+        f"{place}.loss_weight": rest.get("loss_weight"),
+    }
+    source = str(rest.get("text.prompt_source", "sample"))
+    ours[f"{place}.captions"] = _CAPTIONS.get(source)
+    ours["caption.lines"] = "one of them" if source == "sample" else None  # it takes a line of the file at random
+    if source not in _CAPTIONS:
+        mine.leave("text.prompt_source", source, "One file of prompts for all images: write its lines as templates.")
+    if row is not None:
+        ours |= {
+            f"{place}.name": rest.get("name"),
+            f"{place}.enabled": rest.get("enabled", True),
+            f"{place}.kind": _KINDS.get(str(rest.get("type", "STANDARD")), "training"),
+        }
+    if rest.get("type") == "PRIOR_PREDICTION":
+        ours["dataset.regularization"] = "prediction"
+        mine.change("type", "PRIOR_PREDICTION",
+                    "Regularization by prediction: the answer without network and without embeddings, which OneTrainer "
+                    "leaves in.")
+    _balance(rest, mine, place, row)
+    for name in ("brightness", "contrast", "saturation", "hue"):
+        if rest.get(f"image.enable_random_{name}"):
+            ours[f"augment.{name}"] = rest.get(f"image.random_{name}_max_strength")
+    if rest.get("image.enable_random_rotate"):
+        ours["augment.rotation"] = rest.get("image.random_rotate_max_angle")
+    if number(rest.get("image_variations")):
+        ours["augment.versions"] = rest["image_variations"]
+    _tags(rest, mine)
+
+
+def _balance(rest: Mapping[str, Any], mine: Reading, place: str, row: int | None) -> None:
+    amount = number(rest.get("balancing"))
+    if amount is None:
+        return
+    if str(rest.get("balancing_strategy", "REPEATS")) == "REPEATS":
+        mine.flat[f"{place}.repeats"] = amount
+    elif row is None:
+        mine.leave("balancing", amount, "The first concept's images are counted by repeats (dataset.repeats).")
+    else:
+        mine.flat[f"{place}.images_per_epoch"] = amount
+
+
+def _tags(rest: Mapping[str, Any], mine: Reading) -> None:
+    """Modes of tag dropout: FULL leaves all tags out at once, RANDOM each by itself."""
+    if not rest.get("text.tag_dropout_enable"):
+        return
+    mine.flat["caption.tag_dropout"] = rest.get("text.tag_dropout_probability")
+    mode = str(rest.get("text.tag_dropout_mode", "FULL"))
+    if mode != "RANDOM":
+        mine.change("text.tag_dropout_mode", mode, "Each tag is left out by itself, as in the mode RANDOM.")
+    tags = [
+        tag.strip() for tag in str(rest.get("text.tag_dropout_special_tags") or "").replace("\n", ",").split(",") if tag.strip()
+    ]
+    special = str(rest.get("text.tag_dropout_special_tags_mode", "NONE"))
+    if tags and special in ("WHITELIST", "BLACKLIST"):
+        mine.flat["caption.tags_to_keep" if special == "WHITELIST" else "caption.tags_to_drop"] = tags
+
+
+def _join(reading: Reading, mine: Reading, name: str, is_first: bool) -> None:
+    for key, value in mine.flat.items():
+        if value is None:
+            continue
+        if key.startswith("concepts.") or is_first or key == "dataset.regularization":
+            reading.flat[key] = value
+        elif reading.flat.get(key) != value and value:
+            mine.leave(key, value, "All concepts of a run share this option; the first one's value is taken.")
+    reading.changed += mine.changed
+    reading.unknown += [Told(f"concept {name}: {one.key}", one.value, one.text) for one in mine.unknown]
+    reading.quiet += mine.quiet
+
+
+def samples_of(samples: Sequence[Mapping[str, Any]] | None, reading: Reading) -> None:
+    """Each sample as a prompt with flags; those that are switched off are left out."""
+    lines = []
+    for sample in samples or []:
+        mine = Reading()
+        apply(SAMPLE, sample, mine)
+        reading.unknown += mine.unknown
+        if not mine.rest.get("enabled", True):
+            reading.quiet.append(Told("samples", sample.get("prompt"), "Switched off in the file."))
+        elif not is_off(mine.rest.get("prompt")):
+            lines.append(_line(mine.rest))
+            sampler = mine.rest.get("noise_scheduler")
+            if not is_off(sampler) and sampler not in _SAMPLERS:
+                reading.change("noise_scheduler", sampler, "There is no such sampler for previews; the run's is taken.")
+    if lines:
+        reading.flat["samples.prompts"] = lines
+
+
+def _line(sample: Mapping[str, Any]) -> str:
+    flags = {
+        "w": sample.get("width"),
+        "h": sample.get("height"),
+        "d": sample.get("seed"),
+        "l": sample.get("cfg_scale"),
+        "s": sample.get("diffusion_steps"),
+        "ss": _SAMPLERS.get(str(sample.get("noise_scheduler"))),
+        "n": sample.get("negative_prompt"),
+    }
+    words = [f"--{flag} {' '.join(str(value).split())}" for flag, value in flags.items() if not is_off(value)]
+    return " ".join([" ".join(str(sample["prompt"]).split()), *words])

@@ -1,0 +1,27 @@
+"""What is kept so that it is computed once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pivotal.config.options import option
+
+_KEPT = ("cache.latents", ("memory", "disk"))
+
+
+@dataclass(frozen=True)
+class Cache:
+    """Latents, the images as the VAE encodes them; and captions, as the text encoders do."""
+
+    latents: Literal["memory", "disk", "off"] = option(
+        "memory", "Keeps encoded images in memory, or on disk for later runs, too. Off encodes them anew each time, which "
+        "is slower.", label="Cache latents")
+    sampling: Literal["anew", "once", "mean"] = option(
+        "anew", "The VAE says of each image what latents are likely: draws them anew each time, once, or takes their mean.",
+        label="Latent sampling")
+    batch: int = option(1, "Number of images of one size that are encoded at once; more is faster on a large card.", ge=1,
+                        le=64, label="Encoded at once", ss="ss_vae_batch_size", shown_when=_KEPT)
+    text: Literal["auto", "off"] = option(
+        "auto", "Keeps what the text encoders answer, where only the UNet is trained. Off asks them at each step.",
+        label="Cache captions", ss="ss_cache_text_encoder_outputs")
