@@ -1,82 +1,140 @@
-"""Which text goes with an image in an epoch."""
+"""Which text goes with an image each time it is seen."""
 
 from __future__ import annotations
 
+import itertools
 import random
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 
 from pivotal.config.sections.caption import Caption
+from pivotal.data.concepts import Concept
 from pivotal.data.folder import Item
+from pivotal.prompts.layout import CHUNK
 from pivotal.prompts.placeholders import find_placeholders
-from pivotal.prompts.templates import fill_template
+from pivotal.prompts.templates import FILEWORDS, fill_template
 
+MOST_PAIRS = 10_000  # of templates and captions that are looked through before a run
 _CHOICE = re.compile(r"(?<!\{)\{([^{}]*\|[^{}]*)\}(?!\})")
 
 
 @dataclass(frozen=True)
 class Captions:
-    """Texts for the images of a dataset; without templates they are the caption files'.
+    """The images of a run with their texts; without templates these are the caption files'.
 
-    The order: prefix and suffix, wildcards, tags dropped, tags shuffled, the caption dropped, the template, the trigger
-    word. Placeholders become vectors later, so no rule can take a word apart.
+    The order: a line of the file, prefix and suffix, wildcards, tags dropped, tags shuffled, the caption dropped, the
+    template, the trigger word. Placeholders become vectors later, so no rule can take a word apart.
 
     Args:
-        name: what [name] and {} become: the placeholders of the run.
         seed: with epoch and index it decides all that is drawn.
     """
 
     items: Sequence[Item]
-    templates: Sequence[str]
-    name: str
+    concepts: Sequence[Concept]  # by the items' `concept`
     seed: int
-    rules: Caption = Caption()
 
-    def text(self, index: int, epoch: int) -> str:
-        """The caption of image `index` in epoch 0, 1, ...; what is drawn is drawn anew in each epoch."""
-        dice = random.Random(f"{self.seed}/words/{epoch}/{index}")
-        words = self._whole(self.items[index].caption or "")
-        if self.rules.wildcards:
+    def text(self, index: int, epoch: int, time: int | None = None) -> str:
+        """The caption of image `index` in epoch 0, 1, ...; what is drawn is drawn anew each time it is seen.
+
+        Args:
+            time: how often the image was seen before; None: once in each epoch.
+        """
+        time = epoch if time is None else time
+        item = self.items[index]
+        wording = self.concepts[item.concept].wording
+        rules, dice = wording.rules, random.Random(f"{self.seed}/words/{time}/{index}")
+        caption = random.Random(f"{self.seed}/lines/{time}/{index}").choice(item.lines) if item.lines else item.caption
+        words = _whole(caption or "", rules)
+        if rules.wildcards:
             words = _CHOICE.sub(lambda found: dice.choice(found[1].split("|")).strip(), words)
             words = words.replace("{{", "{").replace("}}", "}")
-        words = self._tags(words, dice)
-        if self._is_dropped(epoch, dice):
+        words = _tags(words, rules, dice)
+        every = rules.dropout_every_epochs
+        if dice.random() < rules.dropout or bool(every) and (epoch + 1) % every == 0:
             return ""
-        if self.templates:
-            template = random.Random(f"{self.seed}/captions/{epoch}/{index}").choice(self.templates)
-            words = fill_template(template, name=self.name, filewords=words)
-        return self._triggered(words)
+        if wording.templates:
+            template = random.Random(f"{self.seed}/captions/{time}/{index}").choice(wording.templates)
+            words = _filled(template, words, wording.name, wording.before)
+        return _triggered(words, rules)
 
     def all_texts(self) -> list[str]:
-        """Every text that may come, each once, as it is before anything is drawn but the template."""
-        words = dict.fromkeys(self._whole(item.caption or "") for item in self.items)
-        if self.templates:
-            words = dict.fromkeys(fill_template(template, name=self.name, filewords=text)
-                                  for template in self.templates for text in words)
-        return list(dict.fromkeys(map(self._triggered, words)))
+        """Every text that may come, each once, as it is before anything is drawn but the template and the line.
 
-    def _whole(self, caption: str) -> str:
-        return " ".join(piece for piece in (self.rules.prefix.strip(), caption, self.rules.suffix.strip()) if piece)
+        Of very many captions and templates not every pair, but each of them at least once.
+        """
+        found: dict[str, None] = {}
+        for index, concept in enumerate(self.concepts):
+            wording = concept.wording
+            still, dice = replace(wording.rules, tag_dropout=0.0, shuffle=False), random.Random(0)
+            captions = (caption for item in self.items if item.concept == index for caption in item.lines or (item.caption,))
+            words = list(dict.fromkeys(_tags(_whole(caption or "", still), still, dice) for caption in captions))
+            if wording.templates:
+                words = [_filled(template, text, wording.name, wording.before)
+                         for template, text in _pairs(wording.templates, words)]
+            found |= dict.fromkeys(_triggered(text, wording.rules) for text in words)
+        return list(found)
 
-    def _tags(self, words: str, dice: random.Random) -> str:
-        rules = self.rules
-        if not (rules.tag_dropout or rules.shuffle):
-            return words
-        tags = [tag.strip() for tag in words.split(rules.delimiter) if tag.strip()]
-        kept, others = tags[:rules.keep_tags], tags[rules.keep_tags:]
-        others = [tag for tag in others if dice.random() >= rules.tag_dropout]
-        if rules.shuffle:
-            dice.shuffle(others)
-        # A delimiter of a word character or two stands alone; a comma is followed by a blank.
-        return (rules.delimiter.strip() + " ").join([*kept, *others])
 
-    def _is_dropped(self, epoch: int, dice: random.Random) -> bool:
-        every = self.rules.dropout_every_epochs
-        return dice.random() < self.rules.dropout or bool(every) and (epoch + 1) % every == 0
+def _pairs(templates: Sequence[str], texts: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Every template with every text, or, of too many, each of both in turn."""
+    if len(templates) * len(texts) <= MOST_PAIRS:
+        return itertools.product(templates, texts)
+    count = max(len(templates), len(texts))
+    return zip(*(itertools.islice(itertools.cycle(lines), count) for lines in (templates, texts)), strict=True)
 
-    def _triggered(self, words: str) -> str:
-        trigger = self.rules.trigger_word.strip()
-        if not trigger or find_placeholders(words, [trigger]):
-            return words
-        return f"{trigger}, {words}" if words else trigger
+
+def longest_in_chunks(rules: Caption) -> int | None:
+    """How many chunks of 75 tokens a caption may have; None when it is never cut off."""
+    return None if rules.max_tokens == "as the host" else int(rules.max_tokens) // CHUNK
+
+
+def _whole(caption: str, rules: Caption) -> str:
+    return " ".join(piece for piece in (rules.prefix.strip(), caption, rules.suffix.strip()) if piece)
+
+
+def _filled(template: str, words: str, name: str, before: bool) -> str:
+    text = fill_template(template, name=name, filewords=words)
+    return f"{text} {words}".strip() if before and FILEWORDS not in template else text
+
+
+def _tags(words: str, rules: Caption, dice: random.Random) -> str:
+    separator = rules.keep_separator.strip()
+    is_parted = bool(separator and rules.delimiter) and separator in words
+    if not (rules.tag_dropout or rules.shuffle or is_parted):
+        return words
+    kept, others, tail = _parted(words, rules, separator if is_parted else "")
+    others = [tag for tag in others if dice.random() >= rules.tag_dropout or not _may_go(tag, rules)]
+    if rules.shuffle:
+        dice.shuffle(others)
+    # A delimiter of a word character or two stands alone; a comma is followed by a blank.
+    return (rules.delimiter.strip() + " ").join([*kept, *others, *tail])
+
+
+def _parted(words: str, rules: Caption, separator: str) -> tuple[list[str], list[str], list[str]]:
+    """The tags that stay in front, those that may change, and those that stay behind."""
+    def tags(text: str) -> list[str]:
+        return [tag.strip() for tag in text.split(rules.delimiter) if tag.strip()]
+
+    if separator:
+        head, _, rest = words.partition(separator)
+        others, _, tail = rest.partition(separator)
+        return tags(head), tags(others), tags(tail)
+    found = tags(words)
+    return found[:rules.keep_tags], found[rules.keep_tags:], []
+
+
+def _may_go(tag: str, rules: Caption) -> bool:
+    """Whether a tag is one of those that may be left out."""
+    folded = tag.casefold()
+    if any(fnmatchcase(folded, pattern.casefold()) for pattern in rules.tags_to_keep):
+        return False
+    return not rules.tags_to_drop or any(fnmatchcase(folded, pattern.casefold()) for pattern in rules.tags_to_drop)
+
+
+def _triggered(words: str, rules: Caption) -> str:
+    trigger = rules.trigger_word.strip()
+    if not trigger or find_placeholders(words, [trigger]):
+        return words
+    return f"{trigger}, {words}" if words else trigger

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pivotal.models.emphasis import with_emphasis
 from pivotal.models.families import Encoder, Family, Prediction
 from pivotal.models.text import encode_chunks
 from pivotal.prompts.chunks import Chunk, TokenizedPrompt
@@ -117,7 +118,7 @@ class DiffusionModel:
                        clip_skip: int | None = None) -> Conditioning:
         """The text encoders' output for `prompts`, differentiable in `vectors`.
 
-        Prompts shorter than the longest of the batch get empty chunks. Emphasis is not applied here.
+        Prompts shorter than the longest of the batch get empty chunks. Weights of tokens are applied as hosts do.
 
         Args:
             clip_skip: None takes the model's own.
@@ -129,6 +130,7 @@ class DiffusionModel:
         for index, encoder in enumerate(self.text_encoders):
             values = {name: tensors[index] for name, tensors in (vectors or {}).items()}
             states, pooled_rows = encode_chunks(encoder.module, encoder.table, encoder.rules, rows, values, clip_skip)
+            states = with_emphasis(states, rows)
             hidden.append(states.reshape(len(prompts), chunks * states.shape[1], states.shape[2]))
             if pooled_rows is not None:
                 pooled = pooled_rows[::chunks]  # the first chunk's, as every host has it

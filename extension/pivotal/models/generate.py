@@ -16,7 +16,7 @@ from torch import Generator, Tensor
 
 from pivotal.models.diffusion import Conditioning, DiffusionModel, Vectors
 from pivotal.models.samplers import make_scheduler
-from pivotal.prompts.chunks import CHUNK, Chunk, tokenize_prompt
+from pivotal.prompts.chunks import tokenize_prompt
 
 
 @dataclass(frozen=True)
@@ -36,22 +36,13 @@ def conditioning_for(model: DiffusionModel, text: str, vectors: Vectors | None =
                      clip_skip: int | None = None) -> Conditioning:
     """What the UNet is told of `text`, whose placeholders stand for `vectors` and whose (words:1.2) are emphasised.
 
-    Emphasis is A1111's "Original" (modules/sd_emphasis.py of 1.10): each token's output is multiplied by its weight,
-    then each encoder's chunk is scaled back to the mean it had.
-
     Args:
         clip_skip: None takes the model's own.
     """
     counts = {name: len(tensors[0]) for name, tensors in (vectors or {}).items()}
     prompt = tokenize_prompt(text, model.tokenizer, counts, emphasis=emphasis)
     with torch.no_grad():
-        conditioning = model.encode_prompts([prompt], vectors, clip_skip)
-    if all(weight == 1 for chunk in prompt.chunks for weight in chunk.weights):
-        return conditioning
-    rows = conditioning.hidden.reshape(len(prompt.chunks), CHUNK + 2, -1)
-    weights = torch.stack([chunk_weights(chunk) for chunk in prompt.chunks]).to(rows.device, rows.dtype)
-    parts = [emphasised(part, weights) for part in rows.split(list(model.widths), dim=-1)]
-    return Conditioning(torch.cat(parts, dim=-1).reshape(conditioning.hidden.shape), conditioning.pooled)
+        return model.encode_prompts([prompt], vectors, clip_skip)
 
 
 def negative_for(model: DiffusionModel, text: str, vectors: Vectors | None = None,
@@ -61,22 +52,6 @@ def negative_for(model: DiffusionModel, text: str, vectors: Vectors | None = Non
     if text or not model.family.size_ids:
         return told
     return Conditioning(torch.zeros_like(told.hidden), torch.zeros_like(told.pooled))
-
-
-def chunk_weights(chunk: Chunk) -> Tensor:
-    """(77,) a weight for begin, each token, end and padding."""
-    weights = torch.ones(CHUNK + 2)
-    weights[1 : 1 + len(chunk.weights)] = torch.tensor(chunk.weights)
-    return weights
-
-
-def emphasised(hidden: Tensor, weights: Tensor) -> Tensor:
-    """`hidden` (chunks, 77, width) times `weights` (chunks, 77), each chunk scaled back to its mean."""
-    weighted = hidden * weights[..., None]
-    before, after = (values.float().mean(dim=(1, 2), keepdim=True) for values in (hidden, weighted))
-    # A1111 divides by zero here when a text encoder's last norm was never trained.
-    ratio = torch.where(after == 0, torch.ones_like(after), before / after)
-    return weighted * ratio.to(hidden.dtype)
 
 
 @torch.no_grad()

@@ -56,9 +56,18 @@ def tokenize_prompt(prompt: str, tokenizer: Any, embeddings: Mapping[str, int], 
     return _tokenized(units, tokenizer, comma_backtrack)
 
 
-def tokenize_caption(caption: str, tokenizer: Any, placeholders: Mapping[str, int]) -> TokenizedPrompt:
-    """`caption` for training: brackets are words, and placeholders (name -> number of vectors) are found as words."""
-    return _tokenized(caption_units(caption, tokenizer, placeholders), tokenizer, COMMA_BACKTRACK)
+def tokenize_caption(caption: str, tokenizer: Any, placeholders: Mapping[str, int], *, emphasis: bool = False,
+                     longest: int | None = None) -> TokenizedPrompt:
+    """`caption` for training: placeholders (name -> number of vectors) are found as words.
+
+    Args:
+        emphasis: whether brackets are weights and BREAK ends a chunk, as in prompts; without, they are words.
+        longest: chunks of 75 tokens that are kept; None: all.
+    """
+    prompt = _tokenized(caption_units(caption, tokenizer, placeholders, emphasis=emphasis), tokenizer, COMMA_BACKTRACK)
+    if longest is None or len(prompt.chunks) <= longest:
+        return prompt
+    return TokenizedPrompt(prompt.chunks[:longest], CHUNK * longest)
 
 
 def prompt_units(prompt: str, tokenizer: Any, embeddings: Mapping[str, int], *,
@@ -74,15 +83,23 @@ def prompt_units(prompt: str, tokenizer: Any, embeddings: Mapping[str, int], *,
             yield _sized(found, embeddings)
 
 
-def caption_units(caption: str, tokenizer: Any, placeholders: Mapping[str, int]) -> Iterator[Unit]:
-    """The units of `caption` in order."""
-    begin = 0
-    for start, end, name in [*find_placeholders(caption, placeholders), (len(caption), len(caption), None)]:
-        segment = Segment(caption[begin:start], 1.0, list(range(begin, start)))
-        yield from _segment_units(segment, tokenizer, {})
+def caption_units(caption: str, tokenizer: Any, placeholders: Mapping[str, int], *,
+                  emphasis: bool = False) -> Iterator[Unit | None]:
+    """The units of `caption` in order; None is a BREAK."""
+    for segment in parse_emphasis(caption) if emphasis else [Segment(caption, 1.0, list(range(len(caption))))]:
+        if emphasis and segment.is_break:
+            yield None
+            continue
+        yield from _segment_caption(segment, tokenizer, placeholders)
+
+
+def _segment_caption(segment: Segment, tokenizer: Any, placeholders: Mapping[str, int]) -> Iterator[Unit]:
+    begin, text, places = 0, segment.text, segment.places
+    for start, end, name in [*find_placeholders(text, placeholders), (len(text), len(text), None)]:
+        yield from _segment_units(Segment(text[begin:start], segment.weight, places[begin:start]), tokenizer, {})
         if name is not None:
             first = token_ids(tokenizer, name)[:1] or [FILLER]
-            yield _sized(Unit(first[0], 1.0, (start, end), name), placeholders)
+            yield _sized(Unit(first[0], segment.weight, (places[start], places[end - 1] + 1), name), placeholders)
         begin = end
 
 

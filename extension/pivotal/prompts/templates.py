@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+FILEWORDS = "[filewords]"
 SLOT = re.compile(r"\[name\]|\{\}|\[filewords\]")
 
 OBJECT = (
@@ -66,4 +67,4 @@ def fill_template(template: str, *, name: str, filewords: str) -> str:
 
     What is put in is not searched again, so a file may be called ``[name]``.
     """
-    return SLOT.sub(lambda found: filewords if found[0] == "[filewords]" else name, template)
+    return SLOT.sub(lambda found: filewords if found[0] == FILEWORDS else name, template)

@@ -7,18 +7,23 @@ from pathlib import Path
 
 from pivotal.config.sections.caption import Caption
 from pivotal.data.captions import Captions
+from pivotal.data.concepts import Concept, Wording
 from pivotal.data.folder import Item
 
 ITEMS = [Item(Path("a.png"), "a red cat"), Item(Path("b.png"), None)]
 
 
+def captions_of(items, templates=(), before=False, **rules):
+    return Captions(items, [Concept(wording=Wording(templates, "zk", Caption(**rules), before))], 1)
+
+
 def test_without_templates_the_caption_file_counts():
-    captions = Captions(ITEMS, (), "zk", 1)
+    captions = captions_of(ITEMS)
     assert captions.text(0, 0) == "a red cat" and captions.all_texts() == ["a red cat", ""]
 
 
 def test_templates_are_drawn_anew_each_epoch_and_repeatably():
-    captions = Captions(ITEMS, ("a photo of [name]", "{} here", "[filewords] as {}"), "zk", 1)
+    captions = captions_of(ITEMS, ("a photo of [name]", "{} here", "[filewords] as {}"))
     texts = [captions.text(0, epoch) for epoch in range(30)]
     assert set(texts) == {"a photo of zk", "zk here", "a red cat as zk"}
     assert texts == [captions.text(0, epoch) for epoch in range(30)]
@@ -29,7 +34,7 @@ TAGS = [Item(Path("a.png"), "zk one, a, b, c, d")]
 
 
 def texts(items=TAGS, epochs=400, templates=(), **rules):
-    captions = Captions(items, templates, "zk", 1, Caption(**rules))
+    captions = captions_of(items, templates, **rules)
     return [captions.text(0, epoch) for epoch in range(epochs)], captions
 
 
@@ -75,3 +80,55 @@ def test_another_delimiter_parts_and_joins():
 def test_what_is_drawn_is_drawn_again_alike():
     settings = {"shuffle": True, "tag_dropout": 0.3, "dropout": 0.1}
     assert texts(**settings)[0] == texts(**settings)[0]
+
+
+def test_a_template_may_come_before_the_caption_and_takes_it_in_where_it_says_so():
+    captions = captions_of(ITEMS, ("a photo of [name],", "[filewords] of [name]"), before=True)
+    assert {captions.text(0, epoch) for epoch in range(20)} == {"a photo of zk, a red cat", "a red cat of zk"}
+    assert {captions.text(1, epoch).strip() for epoch in range(20)} == {"a photo of zk,", "of zk"}
+    assert "a photo of zk, a red cat" in captions.all_texts()
+
+
+def test_one_of_several_lines_is_taken_each_time():
+    items = [Item(Path("a.png"), "one", lines=("one", "two {a|b}", "three"))]
+    found, captions = texts(items, wildcards=True)
+    assert set(found) == {"one", "two a", "two b", "three"}
+    assert abs(found.count("one") / 400 - 1 / 3) < 0.08
+    assert captions.all_texts() == ["one", "two {a|b}", "three"]
+
+
+def test_a_separator_in_the_caption_says_what_stays_in_front_and_behind():
+    items = [Item(Path("a.png"), "zk, girl ||| a, b, c ||| best")]
+    found, captions = texts(items, shuffle=True, keep_separator="|||", keep_tags=1)
+    assert all(text.startswith("zk, girl, ") and text.endswith(", best") for text in found)
+    assert {tuple(text.split(", ")[2:-1]) for text in found} == set(itertools.permutations("abc"))
+    assert texts(items, 1, keep_separator="|||")[0] == ["zk, girl, a, b, c, best"] == captions.all_texts()
+
+
+def test_only_listed_tags_are_dropped_and_others_never():
+    items = [Item(Path("a.png"), "zk, red Hat, blue hat, hair, shoe")]
+    found, _ = texts(items, 200, tag_dropout=1, tags_to_drop=("* hat", "shoe"), tags_to_keep=("blue *",))
+    assert set(found) == {"zk, blue hat, hair"}
+    assert set(texts(items, 20, tag_dropout=1, tags_to_keep=("RED hat",))[0]) == {"red Hat"}
+
+
+def test_each_concept_has_rules_of_its_own():
+    items = [Item(Path("a.png"), "one"), Item(Path("b.png"), "two", concept=1)]
+    concepts = [Concept(wording=Wording(rules=Caption(prefix="red"))), Concept(wording=Wording(("my {}",), "zk"))]
+    captions = Captions(items, concepts, 1)
+    assert [captions.text(index, 0) for index in (0, 1)] == ["red one", "my zk"] == captions.all_texts()
+
+
+def test_what_is_seen_more_than_once_in_an_epoch_is_drawn_anew_each_time_and_epochs_still_count():
+    captions = captions_of(TAGS, shuffle=True, dropout_every_epochs=2)
+    assert len({captions.text(0, 0, time) for time in range(50)}) > 10
+    assert [captions.text(0, epoch, 7) == "" for epoch in range(4)] == [False, True, False, True]
+
+
+def test_of_too_many_pairs_each_caption_and_each_template_is_still_looked_at(monkeypatch):
+    monkeypatch.setattr("pivotal.data.captions.MOST_PAIRS", 10)
+    items = [Item(Path("a.png"), f"text {index}") for index in range(20)]
+    found = captions_of(items, ("[name] of [filewords]", "[filewords] by [name]")).all_texts()
+    assert found[:3] == ["zk of text 0", "text 1 by zk", "zk of text 2"] and len(found) == 20
+    templates = tuple(f"{index} [filewords]" for index in range(20))
+    assert len(captions_of(ITEMS, templates).all_texts()) == 20

@@ -8,10 +8,11 @@ import torch
 
 import tiny
 from pivotal.models.diffusion import Conditioning
-from pivotal.models.generate import GenerateSettings, chunk_weights, conditioning_for, decode, generate, negative_for
+from pivotal.models.emphasis import chunk_weights, emphasised
+from pivotal.models.generate import GenerateSettings, conditioning_for, decode, generate, negative_for
 from pivotal.models.samplers import SAMPLERS, make_scheduler
 from pivotal.models.schedule import overridden
-from pivotal.prompts.chunks import Chunk
+from pivotal.prompts.chunks import Chunk, tokenize_caption
 
 SMALL = {"width": 32, "height": 40, "steps": 3, "cfg_scale": 3.0}
 
@@ -153,9 +154,21 @@ def test_emphasis_multiplies_and_restores_the_mean():
 
 
 def test_emphasis_of_a_mean_of_zero_stays_finite():
-    from pivotal.models.generate import emphasised
     hidden = torch.tensor([[[1.0, -1.0], [2.0, -2.0]]])
     assert emphasised(hidden, torch.tensor([[1.0, 2.0]])).tolist() == [[[1.0, -1.0], [4.0, -4.0]]]
+
+
+def test_a_weighted_caption_is_heard_as_the_same_prompt_is_also_beside_others_in_a_batch():
+    model = tiny.tiny_model("sdxl")
+    vectors = {"zkword": tuple(torch.ones(2, width) for width in model.widths)}
+    caption, other = "a (zkword:1.5) [circle]", "a zkword" + " word" * 80
+    prompts = [tokenize_caption(text, model.tokenizer, {"zkword": 2}, emphasis=True) for text in (caption, other)]
+    told = model.encode_prompts(prompts, vectors)
+    alone = conditioning_for(model, caption, vectors)
+    assert len(prompts[1].chunks) == 2 and not torch.equal(alone.hidden, conditioning_for(
+        model, caption, vectors, emphasis=False).hidden)
+    torch.testing.assert_close(told.hidden[:1, :77], alone.hidden, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(told.hidden[1:], conditioning_for(model, other, vectors).hidden, rtol=1e-4, atol=1e-5)
 
 
 def test_weights_stand_between_begin_and_end():

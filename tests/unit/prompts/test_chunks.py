@@ -111,3 +111,21 @@ def test_a_caption_has_no_emphasis_and_finds_placeholders_as_words(tokenizer):
 def test_a_prompt_and_a_caption_with_the_same_embedding_are_the_same(tokenizer):
     text = "a photo of zkwemb's my style word, bigemb"
     assert tokenize_caption(text, tokenizer, EMBEDDINGS) == tokenize_prompt(text, tokenizer, EMBEDDINGS)
+
+
+def test_brackets_of_captions_are_weights_when_asked_also_around_placeholders(tokenizer):
+    text = "a (zkcat:1.5) [on] a \\(mat\\) BREAK zkcatalog"
+    found = tokenize_caption(text, tokenizer, {"zkcat": 2}, emphasis=True)
+    first, second = found.chunks
+    assert [(slot.position, slot.name, slot.vector) for slot in first.slots] == [(1, "zkcat", 0), (2, "zkcat", 1)]
+    assert first.weights[:4] == (1.0, 1.5, 1.5, pytest.approx(1 / 1.1)) and set(first.weights[4:]) == {1.0}
+    assert not second.slots and tokenize_caption(text, tokenizer, {"zkcat": 2}) != found
+
+
+def test_long_captions_are_cut_after_whole_chunks(tokenizer):
+    text = "word " * 200
+    whole = tokenize_caption(text, tokenizer, {})
+    assert len(whole.chunks) == 3
+    cut = tokenize_caption(text, tokenizer, {}, longest=2)
+    assert cut.chunks == whole.chunks[:2] and cut.count == 150
+    assert tokenize_caption(text, tokenizer, {}, longest=3) == whole

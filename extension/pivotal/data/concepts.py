@@ -1,0 +1,62 @@
+"""What a run's images are for, and how often each is seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pivotal.config.sections.caption import Caption
+from pivotal.data.folder import Item
+
+Kind = Literal["training", "regularization", "validation"]
+
+
+@dataclass(frozen=True)
+class Wording:
+    """How the captions of a concept are made."""
+
+    templates: Sequence[str] = ()
+    name: str = ""  # what [name] and {} become: the placeholders of the run
+    rules: Caption = field(default_factory=Caption)
+    before: bool = False  # whether a template comes before the caption; else it takes its place
+
+
+@dataclass(frozen=True)
+class Concept:
+    """Images that are treated alike."""
+
+    name: str = ""
+    kind: Kind = "training"
+    repeats: float = 1.0  # times each image is seen in an epoch; of regularization see `rates`
+    images_per_epoch: int | None = None
+    weight: float = 1.0  # of its images' loss
+    prior: bool = False  # whether its images shall be what the model answered before the run
+    augmented: bool = True  # whether its images are changed as the run's `augment` says
+    wording: Wording = field(default_factory=Wording)
+
+
+def rates(items: Sequence[Item], concepts: Sequence[Concept]) -> list[float]:
+    """How often each image is seen in an epoch.
+
+    Regularization images together come as often as training images do, times their repeats; all of them take part, in
+    turn (kohya never sees those beyond the number of training images).
+    """
+    counts = [0] * len(concepts)
+    for item in items:
+        counts[item.concept] += 1
+    trained = [_own_rate(concept, count) * count for concept, count in zip(concepts, counts, strict=True)
+               if concept.kind != "regularization"]
+    balancing = sum(count for concept, count in zip(concepts, counts, strict=True)
+                    if concept.kind == "regularization" and concept.images_per_epoch is None)
+    each = [_own_rate(concept, count) * (sum(trained) / balancing if _is_balanced(concept) else 1.0)
+            for concept, count in zip(concepts, counts, strict=True)]
+    return [each[item.concept] for item in items]
+
+
+def _is_balanced(concept: Concept) -> bool:
+    return concept.kind == "regularization" and concept.images_per_epoch is None
+
+
+def _own_rate(concept: Concept, count: int) -> float:
+    return concept.repeats if concept.images_per_epoch is None or not count else concept.images_per_epoch / count

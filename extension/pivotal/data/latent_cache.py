@@ -1,0 +1,155 @@
+"""Encoded images kept between uses: in memory, or as files that later runs find again."""
+
+from __future__ import annotations
+
+import hashlib
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import astuple
+from pathlib import Path
+from typing import Protocol
+
+from torch import Tensor
+
+from pivotal.data.augment import Change
+from pivotal.data.encoding import Encoded
+from pivotal.data.versions import Key
+from pivotal.data.view import Fit
+from pivotal.errors import DatasetError, FormatError
+from pivotal.formats.atomic import remove_leftovers, write_tensors
+from pivotal.formats.reading import read_safetensors
+
+FORMAT = 1  # of the files; another number makes all of them anew
+_SUM = "pivotal.crc32"
+
+
+class Shelf(Protocol):
+    """Where encoded images are kept."""
+
+    is_lasting: bool  # whether other runs find it again
+
+    def has(self, key: Key) -> bool: ...
+
+    def get(self, key: Key) -> Encoded | None:
+        """What was put there; None when it is missing or damaged, which costs the encoding anew."""
+
+    def put(self, key: Key, encoded: Encoded) -> None: ...
+
+
+class Nowhere:
+    """Keeps nothing."""
+
+    is_lasting = False
+
+    def has(self, key: Key) -> bool:
+        return False
+
+    def get(self, key: Key) -> Encoded | None:
+        return None
+
+    def put(self, key: Key, encoded: Encoded) -> None:
+        pass
+
+
+class Memory:
+    """Keeps everything in memory."""
+
+    is_lasting = False
+
+    def __init__(self) -> None:
+        self._kept: dict[Key, Encoded] = {}
+
+    def has(self, key: Key) -> bool:
+        return key in self._kept
+
+    def get(self, key: Key) -> Encoded | None:
+        return self._kept.get(key)
+
+    def put(self, key: Key, encoded: Encoded) -> None:
+        self._kept[key] = encoded
+
+
+class Disk:
+    """One file for each key, named by all that it depends on: an edit of any of it makes another name.
+
+    Nothing is ever deleted but files that turn out damaged.
+
+    Args:
+        name: key -> `content_name` of what it stands for; each is asked for once, and holds for the whole run.
+    """
+
+    is_lasting = True
+
+    def __init__(self, folder: Path, name: Callable[[Key], str]):
+        self.folder, self._name = folder, name
+        self._names: dict[Key, str] = {}
+        folder.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(folder)
+
+    def path(self, key: Key) -> Path:
+        if key not in self._names:
+            self._names[key] = self._name(key)
+        return self.folder / f"{self._names[key]}.safetensors"
+
+    def has(self, key: Key) -> bool:
+        return self.path(key).is_file()
+
+    def get(self, key: Key) -> Encoded | None:
+        path = self.path(key)
+        if not path.is_file():
+            return None
+        try:
+            tensors, metadata = read_safetensors(path)
+        except FormatError:
+            tensors, metadata = {}, {}
+        if "mean" not in tensors or metadata.get(_SUM) != _sum(tensors):
+            path.unlink(missing_ok=True)
+            return None
+        return Encoded(tensors["mean"], tensors.get("deviation"), tensors.get("inpainting"), tensors.get("mask"))
+
+    def put(self, key: Key, encoded: Encoded) -> None:
+        tensors = {name: tensor.contiguous() for name, tensor in vars(encoded).items() if tensor is not None}
+        try:
+            write_tensors(self.path(key), tensors, {_SUM: _sum(tensors)})
+        except OSError as error:
+            raise DatasetError(f"{self.folder} cannot take the latents ({error.strerror or error}); make room, or keep them "
+                               "in memory.") from error
+
+    def size(self) -> int:
+        """Bytes of all files that were asked for."""
+        return sum(path.stat().st_size for path in set(map(self.path, self._names)) if path.is_file())
+
+
+def _sum(tensors: Mapping[str, Tensor]) -> str:
+    total = 0
+    for name in sorted(tensors):
+        total = zlib.crc32(tensors[name].numpy().tobytes(), zlib.crc32(name.encode(), total))
+    return f"{total:08x}"
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file's bytes, hex.
+
+    Raises:
+        DatasetError: it cannot be read.
+    """
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(2**20):
+                digest.update(block)
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read: {error.strerror or error}.") from error
+    return digest.hexdigest()
+
+
+def content_name(image: str, mask: str, fit: Fit, change: Change, encoder: str) -> str:
+    """The name of a kept file: a hash of all that its content depends on.
+
+    Args:
+        image: `file_hash` of the image.
+        mask: likewise, or what else says where its mask comes from.
+        encoder: its `encoding.fingerprint`, and what else it is told.
+    """
+    parts = [FORMAT, encoder, image, mask, astuple(fit), astuple(change)]
+    return hashlib.sha256(repr(parts).encode()).hexdigest()
