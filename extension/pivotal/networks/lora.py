@@ -83,7 +83,7 @@ class Lora(Adapter):
         inner = weighted(self.layer, x, down.to(x.dtype))
         if self.drops and self.training:
             inner = self._dropped(inner)
-        up = (up * self.scale).to(x.dtype)  # the smallest thing to scale
+        up = up.to(x.dtype) if self.scale == 1 else (up * self.scale).to(x.dtype)  # the smallest thing to scale
         return functional.conv2d(inner, up) if up.dim() == 4 else functional.linear(inner, up)
 
     @torch.no_grad()

@@ -13,6 +13,10 @@ from pivotal.networks.adapter import Adapter, Parts
 from pivotal.networks.settings import LayerSettings
 from pivotal.networks.weighted import without_autocast
 
+# As `alpha` in files: no limit. kohya's readers, and SD.Next after them (network_oft.py), take 0 for a limit of 0 and turn
+# nothing; no layer's Q is as long as this times its outputs.
+FREE = 1000.0
+
 
 class Rotation(Adapter):
     """blocks (..., size, size); their antisymmetric part is Q, which starts at 0."""
@@ -60,7 +64,7 @@ class Rotation(Adapter):
         """Does nothing: a rotation has no size; `constraint` limits it."""
 
     def tensors(self) -> dict[str, Tensor]:
-        return self.written(oft_blocks=self.blocks, alpha=torch.tensor(float(self.settings.constraint)))
+        return self.written(oft_blocks=self.blocks, alpha=torch.tensor(float(self.settings.constraint or FREE)))
 
     def load(self, parts: Parts) -> None:
         self.take(self.blocks, parts, "oft_blocks")
@@ -71,4 +75,5 @@ class Rotation(Adapter):
 
     @classmethod
     def read(cls, parts: Parts) -> LayerSettings:
-        return LayerSettings(rank=cls.rank_of(parts), alpha=1.0, constraint=float(parts.get("alpha", 0.0)))
+        limit = float(parts.get("alpha", 0.0))
+        return LayerSettings(rank=cls.rank_of(parts), alpha=1.0, constraint=limit if limit < FREE else 0.0)

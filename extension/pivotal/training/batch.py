@@ -28,7 +28,7 @@ class Batch:
 class Batches(Protocol):
     """An endless, repeatable source of batches."""
 
-    images: int  # in an epoch
+    images: float  # in an epoch, on average; repeats counted
     size: int  # images in a batch
 
     def at(self, position: int) -> Batch:

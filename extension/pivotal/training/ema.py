@@ -11,6 +11,16 @@ from torch import Tensor
 from pivotal.training.part import Part
 
 
+def decay_of(decay: float | None, half_life: float | None, images_per_step: int) -> float | None:
+    """The decay for each update; None when no average is kept.
+
+    Args:
+        decay: as it is given.
+        half_life: in its place, images after which what was counts half: 0.5 ** (images per step / half-life).
+    """
+    return decay if half_life is None else 0.5 ** (images_per_step / half_life)
+
+
 class Averages:
     """An exponential average for each parameter of each part, fp32, on its device.
 

@@ -9,14 +9,40 @@ from torch.nn import functional
 from pivotal.config.sections.loss import Noise
 
 
-def draw_noise(latents: Tensor, settings: Noise, generator: Generator) -> Tensor:
-    """(B, C, h, w) noise for `latents`, fp32 on the CPU; the offset first and the coarser grains after, as kohya has it."""
+def draw_noise(latents: Tensor, settings: Noise, generator: Generator, shares: Tensor | None = None) -> Tensor:
+    """(B, C, h, w) noise for `latents`, fp32 on the CPU; the offset first and the coarser grains after, as kohya has it.
+
+    Args:
+        shares: (B,) of `offset_shares` at each image's timestep, where the offset depends on it.
+    """
     noise = torch.randn(latents.shape, generator=generator)
     if settings.offset or settings.adaptive_scale:
-        noise = noise + offset_noise(latents, settings, generator)
+        offset = offset_noise(latents, settings, generator)
+        noise = noise + (offset if shares is None else offset * shares.view(-1, 1, 1, 1))
     if settings.multires_iterations:
         noise = multires_noise(noise, settings.multires_iterations, settings.multires_discount, generator)
-    return noise
+    return perturbed(noise, settings.perturbation, generator)
+
+
+def offset_shares(alphas_cumprod: Tensor) -> Tensor:
+    """(T,) how much of the offset each timestep gets: psi_t of a diffusion whose noise has an offset, 1 at the last.
+
+    gamma_1 = 1 and gamma_t = C_t x sum over i < t of gamma_i / sqrt(A_{i-1}), with A the cumulative alphas, A_0 = 1 and
+    C_t = (1 - a_t) sqrt(A_{t-1}) / (a_t (1 - A_{t-1})); psi_t is the sum up to t over sqrt(1 - A_t), over the last one's
+    (arXiv:2412.03134, algorithm 1 and equation 22; OneTrainer has it so).
+    """
+    after = alphas_cumprod.double().cpu()
+    before = torch.cat([torch.ones(1, dtype=torch.float64), after[:-1]])
+    alpha = after / before
+    total, sums = 0.0, []
+    for index in range(len(after)):
+        previous = before[index]
+        c = 0.0 if index == 0 else (1 - alpha[index]) * previous.sqrt() / (alpha[index] * (1 - previous))
+        gamma = 1.0 if index == 0 else c * total
+        total = total + gamma / previous.sqrt()
+        sums.append(torch.as_tensor(total, dtype=torch.float64))
+    shares = torch.stack(sums) / (1 - after).sqrt()
+    return (shares / shares[-1]).float()
 
 
 def offset_noise(latents: Tensor, settings: Noise, generator: Generator) -> Tensor:

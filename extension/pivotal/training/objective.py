@@ -1,11 +1,9 @@
-"""What the model shall predict, at which timesteps."""
+"""What the model shall predict."""
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from pivotal.config.sections.loss import Timesteps
 from pivotal.models.families import Prediction
 
 
@@ -29,16 +27,3 @@ def target(prediction: Prediction, latents: Tensor, noise: Tensor, alphas_cumpro
         return noise
     alpha = alphas_cumprod[timesteps].view(-1, 1, 1, 1)
     return alpha.sqrt() * noise - (1 - alpha).sqrt() * latents
-
-
-def draw_timesteps(count: int, of: int, settings: Timesteps, generator: torch.Generator) -> Tensor:
-    """(count,) ints of settings.minimum..settings.maximum-1, those of a schedule with `of` steps instead of 1000.
-
-    Uniform; or by a logit-normal u = 1 / (1 + exp(-(bias + spread x normal))) over the range, so that a bias above 0 draws
-    noisier ones (Esser et al. 2024, arXiv:2403.03206, equation 19).
-    """
-    low, high = (round(value * of / 1000) for value in (settings.minimum, settings.maximum))
-    if settings.distribution == "uniform":
-        return torch.randint(low, high, (count,), generator=generator)
-    place = torch.sigmoid(settings.bias + settings.spread * torch.randn(count, generator=generator))
-    return (low + place * (high - low)).long().clamp(low, high - 1)

@@ -1,17 +1,16 @@
-"""Name -> optimizers, over the parts of a run."""
+"""Optimizers over the parts of a run: their rates, and the values that are kept of them."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from pivotal.config.rules.optimizer import FINDS_ITS_RATE
 from pivotal.config.sections.training import Optimizer
-from pivotal.errors import OptionError
+from pivotal.training.optimizer_kinds import TORCH_KINDS, maker
 from pivotal.training.part import Clock, Part
 
 
@@ -34,40 +33,68 @@ class Stepper:
         group = next((group for group in self.optimizer.param_groups if group["part"] == index), None)
         if group is None:
             return 0.0
+        if group.get("relative_step"):
+            return _relative_rate(self.optimizer, group)
         return float(group["lr"] / group["times"]) * float(group.get("d", 1.0))
+
+    @property
+    def averages(self) -> bool:
+        """Whether the optimizer keeps an average that is its result, as schedule-free ones do."""
+        return hasattr(self.optimizer, "eval")
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """While it lasts, the parameters of a schedule-free optimizer have its average in place of its path's point.
+
+        They are put back from copies: the way from the path to the average and back would round, and a run with previews
+        would learn something else than one without (Defazio et al. 2024, arXiv:2405.15682, equations 3 to 5).
+        """
+        if not self.averages:
+            yield
+            return
+        parameters = [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
+        with torch.no_grad():
+            kept = [parameter.clone() for parameter in parameters]
+            self.optimizer.eval()
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                self.optimizer.train()
+                for parameter, value in zip(parameters, kept, strict=True):
+                    parameter.copy_(value)
 
 
 def make_steppers(settings: Optimizer, parts: Sequence[Part]) -> list[Stepper]:
-    """The optimizers of a run: AdamW is one for all; those that find a rate are one for each part.
+    """The optimizers of a run: torch's are one for all parts, the others one for each.
 
-    A single estimate for vectors of size 0.4 and matrices that begin at zero would suit neither (Prodigy's `d` is one
-    for all groups of an optimizer; Mishchenko and Defazio 2023, arXiv:2306.06101, algorithm 4).
+    Those that find a rate keep one estimate for all that they hold, and one for vectors of size 0.4 and matrices that begin
+    at zero would suit neither (Prodigy's `d`; Mishchenko and Defazio 2023, arXiv:2306.06101, algorithm 4). Those of other
+    packages count steps for all parameters alike, also for those of a part that rests.
 
     Raises:
-        OptionError: the optimizer's package is not installed.
+        OptionError: the optimizer's package is not installed, or an argument does not suit it.
     """
-    if settings.kind in FINDS_ITS_RATE:
-        make = _finding(settings)
-        return [Stepper(make(_groups(settings, (part,))), (part,)) for part in parts]
-    adamw = torch.optim.AdamW(_groups(settings, parts), lr=settings.learning_rate, eps=settings.epsilon,
-                              betas=(settings.beta_1, settings.beta_2))
-    return [Stepper(adamw, tuple(parts))]
+    make = maker(settings)
+    if settings.kind in TORCH_KINDS:
+        return [Stepper(make(_groups(parts)), tuple(parts))]
+    return [Stepper(make(_groups((part,))), (part,)) for part in parts]
 
 
-def _groups(settings: Optimizer, parts: Sequence[Part]) -> list[dict[str, Any]]:
+def _groups(parts: Sequence[Part]) -> list[dict[str, Any]]:
     """Parameter groups that know whose they are (`part`), and how many times its rate they take (`times`)."""
-    return [{"params": list(parameters), "lr": part.rate * times, "part": index, "times": times,
-             "weight_decay": settings.weight_decay if part.decays else 0.0}
-            for index, part in enumerate(parts) for times, parameters in part.trainable.groups()]
+    groups = [{"params": list(parameters), "lr": part.rate * times, "part": index, "times": times}
+              for index, part in enumerate(parts) for times, parameters in part.trainable.groups()]
+    for group in groups:
+        if not parts[group["part"]].decays:
+            group["weight_decay"] = 0.0
+    return groups
 
 
-def _finding(settings: Optimizer) -> Any:
-    try:
-        import pytorch_optimizer
-    except ImportError as error:
-        raise OptionError({"optimizer.kind": f"{settings.kind} needs the package pytorch-optimizer ({error}); restart the "
-                                             "WebUI, or run install.py, which installs it"}) from error
-    kind = {"prodigy": pytorch_optimizer.Prodigy, "dadapt adam": pytorch_optimizer.DAdaptAdam}[settings.kind]
-    growth = math.inf if settings.growth_limit is None else settings.growth_limit
-    return lambda groups: kind(groups, lr=1.0, betas=(settings.beta_1, settings.beta_2), d0=settings.first_estimate,
-                               growth_rate=growth, eps=settings.epsilon, weight_decouple=True)
+def _relative_rate(optimizer: torch.optim.Optimizer, group: dict[str, Any]) -> float:
+    """Adafactor's own rate in the last step (Shazeer and Stern 2018, arXiv:1804.04235, algorithm 5), of the first parameter."""
+    state = next((optimizer.state[parameter] for parameter in group["params"] if optimizer.state.get(parameter)), None)
+    if state is None:
+        return 0.0
+    rate = min(1e-6 * state["step"] if group["warmup_init"] else 1e-2, state["step"] ** -0.5)
+    return rate * max(group["eps"][1], float(state["RMS"])) if group["scale_parameter"] else rate

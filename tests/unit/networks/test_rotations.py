@@ -72,6 +72,18 @@ def test_the_constraint_shortens_the_antisymmetric_part(method):
 
 
 @both
+def test_a_file_without_a_limit_is_turned_by_readers_that_always_limit(method):
+    """kohya-ss/sd-scripts (networks/oft.py) and SD.Next (network_oft.py) clamp to alpha x outputs, and so to 0 by alpha 0."""
+    free = trained(method, nn.Linear(10, 24))
+    parts = free.tensors()
+    q = parts["oft_blocks"] - parts["oft_blocks"].transpose(-1, -2)
+    assert q.norm() > 0.1
+    assert torch.equal(torch.clamp(q.norm(), max=parts["alpha"] * 24), q.norm())
+    assert type(free).read(parts).constraint == 0.0
+    assert type(free).read(parts | {"alpha": torch.tensor(0.0)}).constraint == 0.0  # files of before
+
+
+@both
 def test_a_limit_of_norms_leaves_turns_alone(method):
     adapter = trained(method, nn.Linear(10, 24))
     before = adapter.blocks.clone()

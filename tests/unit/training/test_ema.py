@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pivotal.embeddings.trained import TrainedEmbedding
-from pivotal.training.ema import Averages
+from pivotal.training.ema import Averages, decay_of
 from pivotal.training.part import Part
 
 
@@ -51,3 +51,13 @@ def test_an_average_has_the_length_that_is_preserved():
     averages.update([one])
     with averages.in_place():
         assert one.trainable.values[0].norm().item() == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("images_per_step", [1, 4, 60])
+def test_a_half_life_in_images_is_the_same_for_every_batch(images_per_step):
+    decay = decay_of(None, 240.0, images_per_step)
+    kept = 1.0
+    for _ in range(240 // images_per_step):
+        kept *= decay
+    assert kept == pytest.approx(0.5)
+    assert decay_of(0.9, None, images_per_step) == 0.9 and decay_of(None, None, images_per_step) is None

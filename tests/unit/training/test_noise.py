@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pivotal.config.sections.loss import Noise
-from pivotal.training.noise import draw_noise, multires_noise, offset_noise, perturbed
+from pivotal.training.noise import draw_noise, multires_noise, offset_noise, offset_shares, perturbed
 from pivotal.training.seeds import generator
 
 LATENTS = torch.zeros(400, 4, 16, 16)
@@ -54,3 +54,23 @@ def test_a_perturbed_input_has_more_noise_than_the_target():
     seen = perturbed(noise, 0.5, generator(2, "noise"))
     assert (seen - noise).std().item() == pytest.approx(0.5, rel=0.02)
     assert perturbed(noise, 0.0, generator(2, "noise")) is noise
+
+
+def test_a_perturbation_of_both_is_in_the_noise_itself():
+    assert (drawn(perturbation=0.5) - drawn()).std().item() == pytest.approx(0.5, rel=0.02)
+
+
+def test_a_generalized_offset_grows_with_the_timestep_as_the_papers_sums_do():
+    # Algorithm 1 of arXiv:2412.03134 worked out for three steps, alphas 0.9, 0.8, 0.5, so A = 0.9, 0.72, 0.36.
+    a, big = [0.9, 0.8, 0.5], [1.0, 0.9, 0.72, 0.36]
+    gammas = [1.0]
+    for t in (1, 2):
+        c = (1 - a[t]) * big[t] ** 0.5 / (a[t] * (1 - big[t]))
+        gammas.append(c * sum(gamma / big[i] ** 0.5 for i, gamma in enumerate(gammas)))
+    sums = [sum(gammas[i] / big[i] ** 0.5 for i in range(t + 1)) / (1 - big[t + 1]) ** 0.5 for t in range(3)]
+    found = offset_shares(torch.tensor(big[1:]))
+    assert found.tolist() == pytest.approx([value / sums[2] for value in sums], rel=1e-5) and found[2] == 1
+    shares = torch.linspace(0, 1, len(LATENTS))
+    noise = draw_noise(LATENTS, Noise(offset=0.5), generator(1, "noise"), shares)
+    assert torch.equal(noise[0], drawn()[0])
+    assert torch.equal(noise[-1], drawn(offset=0.5)[-1])

@@ -46,3 +46,14 @@ def test_the_schedule_runs_over_the_parts_own_span():
     assert part(schedule=linear, first=50).rate_at(clock(75)) == pytest.approx(1.0)
     assert part(schedule=linear, last=50).rate_at(clock(25)) == pytest.approx(1.0)
     assert part(schedule=linear).rate_at(clock(25)) == pytest.approx(1.5)
+
+
+def test_a_time_limit_counts_as_the_runs_length_where_it_comes_first():
+    fast, slow = Clock(25, 100, 0, 0, 1.0, limit=10.0), Clock(25, 100, 0, 0, 5.0, limit=10.0)
+    assert (fast.position, slow.position, slow.percent) == (25, 50, 50)  # steps come first, or the clock does
+    linear = part(schedule=Schedule("linear"))
+    assert linear.rate_at(fast) == pytest.approx(1.5) and linear.rate_at(slow) == pytest.approx(1.0)
+    late = part(first=50)
+    assert not late.may_learn(fast) and late.may_learn(slow)
+    assert [Clock(25, 100, 0, 0, minutes, limit=10.0).ended for minutes in (9.9, 10.0)] == [False, True]
+    assert Clock(100, 100, 0, 0, 1.0, limit=10.0).ended and Clock(3, 100, 0, 0, 99.0, limit=10.0).position == 100

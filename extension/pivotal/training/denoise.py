@@ -1,0 +1,69 @@
+"""What the model predicts for a batch, with what is trained and without it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from pivotal.models.diffusion import Conditioning, DiffusionModel, Vectors
+from pivotal.training.batch import Batch
+from pivotal.training.part import Part
+from pivotal.training.precision import autocast
+from pivotal.training.text_cache import TextCache
+
+
+@dataclass(frozen=True)
+class Untrained:
+    """The model as it was before the run: without its networks, its placeholders as at the start."""
+
+    vectors: Vectors  # what each placeholder stood for
+    lifted: Callable[[], AbstractContextManager[None]]  # takes the networks off while it lasts
+
+
+class Denoiser:
+    """A model and what is trained on it.
+
+    Args:
+        compute: the format of the work.
+        untrained: needed only for predictions `without` what is trained.
+        text: where conditionings are kept, when nothing in the text encoders changes.
+    """
+
+    def __init__(self, model: DiffusionModel, parts: Sequence[Part], compute: torch.dtype,
+                 untrained: Untrained | None = None, text: TextCache | None = None):
+        self.model, self.compute = model, compute
+        self._parts, self._untrained, self._text = tuple(parts), untrained, text
+
+    def predict(self, batch: Batch, noisy: Tensor, timesteps: Tensor) -> Tensor:
+        """(B, 4, h, w) the answer for latents (B, 4, h, w) that have noise, at (B,) timesteps."""
+        vectors = {name: values for part in self._parts for name, values in part.trainable.vectors().items()}
+        with self._autocast():
+            conditioning = (self.model.encode_prompts(batch.prompts, vectors) if self._text is None
+                            else self._text.encode(self.model, batch.prompts, vectors))
+            return self._answer(batch, noisy, timesteps, conditioning)
+
+    @torch.no_grad()
+    def without(self, batch: Batch, rows: Tensor, noisy: Tensor, timesteps: Tensor) -> Tensor:
+        """(n, 4, h, w) what the model answered before the run for the n images that `rows` (B,) bools say."""
+        assert self._untrained is not None, "made without what the model was before the run"
+        chosen = rows.nonzero().flatten()
+        with self._untrained.lifted(), self._autocast():
+            told = self.model.encode_prompts(batch.prompts, self._untrained.vectors)  # all, for the same padding
+            told = Conditioning(told.hidden[chosen.to(told.hidden.device)],
+                                None if told.pooled is None else told.pooled[chosen.to(told.pooled.device)])
+            part = replace(batch, size_ids=batch.size_ids[chosen.cpu()],
+                           inpainting=None if batch.inpainting is None else batch.inpainting[chosen.cpu()])
+            there = chosen.to(noisy.device)
+            return self._answer(part, noisy[there], timesteps[there], told)
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        return autocast(self.model.device, self.compute, self.model.dtype)
+
+    def _answer(self, batch: Batch, noisy: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
+        model = self.model
+        return model.predict(noisy.to(model.dtype), timesteps, conditioning, batch.size_ids.to(model.device),
+                             batch.inpainting)
