@@ -4,6 +4,8 @@
     "use strict";
 
     const SHOWN_MS = 1000;
+    // AUTOMATIC1111 1.10.1 with --api ends itself when its new page ("Reload UI") is asked before it is ready: ask seldom then.
+    const LOST_MS = 5000;
     const HIDDEN_TICKS = 5;
     let tick = 0;
 
@@ -42,7 +44,7 @@
     }
 
     async function refresh(slot) {
-        if (slot.pivotalBusy) return;
+        if (slot.pivotalBusy || Date.now() < (slot.pivotalPause || 0)) return;
         slot.pivotalBusy = true;
         try {
             // An emptied slot (the page was drawn anew) has no version to be told apart from.
@@ -53,6 +55,7 @@
             show(slot, await reply.json());
         } catch (error) {
             slot.classList.add("pivotal-lost");
+            slot.pivotalPause = Date.now() + LOST_MS;
         } finally {
             slot.pivotalBusy = false;
         }

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from pivotal.formats.embedding_file import read_embedding
-from pivotal.hosts.protocol import Checkpoint, Folders, PromptContext
+from pivotal.hosts.protocol import Checkpoint, Folders, NetworkReader, PromptContext
 from pivotal.models.build import build_model
 from pivotal.models.diffusion import DiffusionModel
 from pivotal.models.layers import input_blocks
@@ -34,6 +34,7 @@ class FakeHost:
     """Implements hosts.protocol.Host; `refreshed` and `inside` show what was asked of it."""
 
     name = "fake"
+    network_reader = NetworkReader()
 
     def __init__(self, data: Path, family: str = "sd1", *, reads_bundles: bool = True, inputs: int = 4,
                  dtype: torch.dtype = torch.float32):
@@ -53,7 +54,7 @@ class FakeHost:
                                                  resolution=64)
 
     def checkpoint(self) -> Checkpoint | None:
-        return Checkpoint("tiny", Path("tiny.safetensors"), self.family, input_blocks(self.model))
+        return Checkpoint("tiny", Path("tiny.safetensors"), self.family, input_blocks(self.model), 64)
 
     def checkpoints(self) -> Sequence[str]:
         return ["tiny"]

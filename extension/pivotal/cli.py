@@ -14,18 +14,23 @@ from typing import Any
 
 from tqdm import tqdm
 
+from pivotal.cli_recipes import add_recipe_commands
 from pivotal.cli_tools import add_tool_commands
 from pivotal.config.build import options_of
 from pivotal.config.derived import add_flags, docs_table, flags_to_flat
 from pivotal.config.files import read_run_file
+from pivotal.config.presets import laid_under, preset_called
 from pivotal.config.train import TrainConfig
 from pivotal.errors import OptionError, PivotalError
-from pivotal.events import Event, Failed, Finished, Saved, StepDone
+from pivotal.events import Event, Failed, Finished, Saved, StepDone, as_json
 from pivotal.hosts.embedded.app import EmbeddedShell, serve
 from pivotal.hosts.embedded.host import EmbeddedHost
-from pivotal.jobs.checks import make_plan
+from pivotal.hosts.protocol import Host
+from pivotal.jobs.checks import Plan, make_plan, planned_run
 from pivotal.jobs.control import Control
 from pivotal.jobs.desk import work_through
+from pivotal.jobs.plan_words import plan_lines
+from pivotal.jobs.user_presets import presets_folder_in
 from pivotal.jobs.view import JobView, fold, words
 from pivotal.register import register
 
@@ -58,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
     table = commands.add_parser("options", help="Prints the README's table of all options.")
     table.set_defaults(command=_options)
     add_tool_commands(commands)
+    add_recipe_commands(commands, ROOT / "data")
     for name, command, text in (("webui", _webui, "Serves the page."), ("train", _train, "Carries out a run file.")):
         sub = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
         sub.add_argument("--data-dir", type=Path, default=ROOT / "data", help="Holds models, embeddings and outputs.")
@@ -69,6 +75,10 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument("--no-browser", action="store_true", help="Opens no browser.")
         else:
             sub.add_argument("run_file", type=Path)
+            sub.add_argument("--preset", metavar="NAME", action="append", default=[],
+                             help="Lays this preset under the run file; may be given twice. install.py presets lists them.")
+            sub.add_argument("--plan", action="store_true",
+                             help="Only tells what the run would see: images, sizes, steps and epochs.")
             sub.add_argument("--json", action="store_true", help="Ends with one JSON object on stdout.")
             sub.add_argument("--stop-after-steps", type=int, metavar="N", help="Stops once N steps are done.")
             sub.add_argument("--resume", action="store_true", help="Goes on where the run of this name was left.")
@@ -112,8 +122,12 @@ def _beside(run_file: Path, flat: dict[str, Any]) -> dict[str, Any]:
 
 def _train(known: argparse.Namespace, rest: Sequence[str]) -> int:
     flat = _beside(known.run_file, read_run_file(known.run_file)) | _overrides(known, rest)
+    for name in reversed(known.preset):  # the last one given is the nearest under the run file
+        flat = laid_under(preset_called(name, presets_folder_in(known.data_dir)).flat, flat)
     host = EmbeddedHost(known.data_dir)
     plan = make_plan(flat, host, resume=known.resume)
+    if known.plan:
+        return _tell_plan(plan, host, known.json)
     watcher = _Watcher(plan.config.length.steps, plan.config.name)
     control = Control(stop_after_steps=known.stop_after_steps, patient=False)
     signal.signal(signal.SIGINT, lambda *_: _interrupt(control))
@@ -125,6 +139,13 @@ def _train(known: argparse.Namespace, rest: Sequence[str]) -> int:
     if outcome is None:
         return 2 if watcher.view.problems else 1
     return 0 if outcome.files else 1
+
+
+def _tell_plan(plan: Plan, host: Host, as_object: bool) -> int:
+    told = planned_run(plan, host)
+    print(json.dumps(as_json(told) | {"notices": dict(plan.notices)}) if as_object else "\n".join(
+        [*plan_lines(told), *plan.notices.values()]))
+    return 0
 
 
 def _interrupt(control: Control) -> None:

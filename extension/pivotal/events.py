@@ -21,6 +21,42 @@ class Phase:
 
 
 @dataclass(frozen=True)
+class PlannedConcept:
+    """One source of a run's images."""
+
+    name: str
+    kind: Literal["training", "regularization", "validation"]
+    images: int
+    per_epoch: float  # images of it that are seen in an epoch, repeats counted
+
+
+@dataclass(frozen=True)
+class PlannedBucket:
+    """The images of one size."""
+
+    size: tuple[int, int]  # height, width in px
+    images: int
+    cropped: float  # mean share of an image that is cut off, 0..1
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What a run will see, known before its first step."""
+
+    images: int  # different ones
+    concepts: tuple[PlannedConcept, ...]
+    buckets: tuple[PlannedBucket, ...]  # those with most images first
+    images_per_epoch: float  # repeats counted
+    batches_per_epoch: float
+    batch: int
+    accumulation: int
+    steps: int
+    epochs: float
+    images_seen: int
+    enlarged: int = 0  # images that have fewer pixels than one of the sizes they are brought to
+
+
+@dataclass(frozen=True)
 class Started:
     """The run is about to take its first step."""
 
@@ -45,12 +81,45 @@ class StepDone:
 
 
 @dataclass(frozen=True)
+class Measured:
+    """The error at fixed timesteps and noise was measured."""
+
+    step: int
+    error: float  # mean squared error; smaller is better
+    by_timestep: Mapping[str, float]  # timestep -> error
+    by_concept: Mapping[str, float]  # concept -> error, where there are several
+    held_out: bool  # whether on images that are not trained on
+    best: bool  # whether it is the lowest of the run so far
+
+
+@dataclass(frozen=True)
+class ImageLoss:
+    """How hard one image was over a run."""
+
+    path: Path
+    times: int  # seen
+    loss: float  # mean
+    relative: float  # mean of its loss over the mean loss at the same timesteps: 1 is as others, 2 twice as hard
+
+
+@dataclass(frozen=True)
+class LossesTold:
+    """Which images and timesteps were hard."""
+
+    worst: tuple[ImageLoss, ...]  # hardest first
+    by_timestep: Mapping[str, float]  # first timestep of a band -> mean loss
+    path: Path | None  # where those of all images stand
+
+
+@dataclass(frozen=True)
 class Sampled:
     """A preview image was drawn."""
 
     step: int
     prompt: str
     path: Path
+    seed: int | None = None
+    raw: bool = False  # drawn with the last step's weights although an average is kept
 
 
 @dataclass(frozen=True)
@@ -91,7 +160,7 @@ class Finished:
     stopped: bool  # by the user, before the last step
 
 
-Event = Phase | Started | StepDone | Sampled | Saved | Noticed | Failed | Finished
+Event = Phase | Planned | Started | StepDone | Measured | LossesTold | Sampled | Saved | Noticed | Failed | Finished
 Emit = Callable[[Event], None]
 
 
@@ -106,4 +175,6 @@ def _plain(value: Any) -> Any:
         return str(value)
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
     return value

@@ -81,3 +81,11 @@ def test_a_run_file_with_problems_ends_with_2_and_each_under_its_key(place):
     assert done.returncode == 2 and "Traceback" not in done.stderr and done.stdout == ""
     keys = {line.partition(":")[0] for line in done.stderr.splitlines()}
     assert {"optimizer.learning_rate", "embeddings.0.placeholder", "foo.bar", "checkpoint", "dataset.folder"} <= keys
+
+
+def test_a_plan_is_printed_and_nothing_is_trained(place):
+    done = train(place, "--plan", "--dataset.repeats", "2", "--name", "planned only")
+    assert done.returncode == 0, done.stderr
+    assert "6 images x 2 repeats / batch 2 / accumulation 1 = 6 steps an epoch; 12 steps are 2 epochs" in done.stdout
+    assert not (place / "data/pivotal/runs/planned only/run.yaml").exists()
+    assert train(place, "--plan", "--dataset.folder", "nowhere").returncode == 2

@@ -144,7 +144,7 @@ def test_previews_change_nothing_of_what_is_learned(tmp_path):
 def test_an_exception_in_the_middle_gives_the_model_back_and_names_itself(tmp_path, monkeypatch):
     host = FakeHost(tmp_path)
     before = fingerprint(host)
-    monkeypatch.setattr("pivotal.training.session.add_noise", lambda *_: 1 / 0)
+    monkeypatch.setattr("pivotal.training.batch_loss.add_noise", lambda *_: 1 / 0)
     outcome, events = carry_out(host, write_dataset(tmp_path / "images"), precision__gradient_checkpointing=True,
                                 measure__images=0)
     assert outcome is None and isinstance(events[-1], Failed) and "ZeroDivisionError" in events[-1].message
@@ -152,19 +152,19 @@ def test_an_exception_in_the_middle_gives_the_model_back_and_names_itself(tmp_pa
 
 
 def test_a_loss_that_is_no_number_ends_the_run_and_keeps_what_was_learned_before(tmp_path, monkeypatch):
-    from pivotal.training import session
+    from pivotal.training import batch_loss
 
-    host, real, calls = FakeHost(tmp_path), session.losses, []
+    host, real, calls = FakeHost(tmp_path), batch_loss.losses, []
 
     def poisoned(*arguments):
         calls.append(1)
         return real(*arguments) * (float("nan") if len(calls) == 4 else 1)
 
-    monkeypatch.setattr(session, "losses", poisoned)
+    monkeypatch.setattr(batch_loss, "losses", poisoned)
     outcome, events = carry_out(host, write_dataset(tmp_path / "images"), measure__images=0)
     assert outcome is None and "step 4" in events[-1].message and "learning rate" in events[-1].message
     assert not (tmp_path / "embeddings" / "zkteal.safetensors").exists()
-    monkeypatch.setattr(session, "errors", real)
+    monkeypatch.setattr(batch_loss, "losses", real)
     _, events = carry_out(host, tmp_path / "images", resume=True, measure__images=0)
     assert [event.step for event in events if isinstance(event, StepDone)] == [4, 5, 6, 7, 8]
     whole = FakeHost(tmp_path / "whole")

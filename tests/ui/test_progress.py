@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from pivotal.events import ImageLoss, Planned, PlannedBucket, PlannedConcept
 from pivotal.jobs.view import JobView
 from pivotal.ui.chart import loss_chart
 from pivotal.ui.progress import duration, progress_html, view_version
@@ -127,6 +128,18 @@ def test_the_charts_axis_has_round_marks_inside_the_picture(values):
     assert all(0 <= height <= 200 for height in heights)
 
 
+def test_measured_errors_are_a_line_of_the_chart_and_hard_images_a_list():
+    points = tuple((step, 0.1, 0.1) for step in (5, 10))
+    view = JobView(state="running", curve=points, measured=((0, 0.3), (10, 0.2)), held_out=True, best_step=10,
+                   hardest=(ImageLoss(Path("<a>.png"), 4, 0.3, 1.75), ImageLoss(Path("b.png"), 3, 0.2, 1.5)))
+    text = progress_html(view)
+    (line,) = re.findall(r'class="pivotal-measured" points="([^"]*)"', text)
+    (left, high), (right, low) = ([float(number) for number in point.split(",")] for point in line.split())
+    assert left < right and high < low  # falls: down is a larger number
+    assert "on held-out images, best at step 10" in text and "&lt;a&gt;.png</code> 1.75 times the usual loss" in text
+    assert "pivotal-measured" not in progress_html(JobView(state="running", curve=points))
+
+
 def test_versions_tell_runs_and_events_apart():
     versions = {view_version(view) for view in (JobView(), RUNNING, replace(RUNNING, version=6), replace(RUNNING, id="b"))}
     assert len(versions) == 4
@@ -134,3 +147,14 @@ def test_versions_tell_runs_and_events_apart():
 
 def test_durations():
     assert [duration(seconds) for seconds in (0, 59.9, 75, 3700)] == ["0:00", "0:59", "1:15", "1:01:40"]
+
+
+def test_the_plan_is_told_with_its_sources_and_sizes_folded():
+    concepts = (PlannedConcept("<cats>", "training", 4, 4.0), PlannedConcept("dogs", "regularization", 9, 4.0))
+    plan = Planned(13, concepts, (PlannedBucket((64, 128), 13, 0.25),), 8.0, 2.0, 4, 1, 10, 5.0, 40)
+    html = progress_html(replace(RUNNING, plan=plan))
+    text = read(html).text
+    assert "8 images an epoch / batch 4 / accumulation 1 = 2 steps an epoch; 10 steps are 5 epochs" in text
+    assert "<cats>: 4 images" in text and "dogs (regularization): 9 images, 4 an epoch" in text
+    assert "13 of 128x64 (25 % cut off)" in text and "<cats>" not in html
+    assert "steps an epoch" not in progress_html(RUNNING)

@@ -81,6 +81,21 @@ def test_a_press_on_train_starts_the_run_and_says_nothing(desk, tmp_path):
     assert desk.wait(60).step == 2
 
 
+def test_a_plan_is_told_without_a_run_and_its_problems_are_those_of_a_start(desk, tmp_path):
+    folder = write_dataset(tmp_path / "images", 2)
+    pressed, values = actions(desk, **{
+        "dataset.folder": str(folder), "length.steps": 3, "batch.size": 1, "embeddings.0.placeholder": "zkteal",
+        "embeddings.0.token_count": 1, "concepts.0.folder": str(write_dataset(tmp_path / "others", 3, word="ball")),
+        "concepts.0.kind": "regularization",
+    })  # fmt: skip
+    problems, words = told(pressed.plan(*values))
+    assert problems == {} and "others (regularization): 3 images, 2 an epoch" in words
+    assert "4 images an epoch / batch 1 / accumulation 1 = 4 steps an epoch; 3 steps are 0.75 epochs" in words
+    assert "The run sees 3 of its 5 images" in words and desk.view().state == "idle"
+    pressed, values = actions(desk)
+    assert "dataset.folder" in told(pressed.plan(*values))[0]
+
+
 def test_stop_without_a_run_does_no_harm(desk):
     pressed, _ = actions(desk)
     assert told(pressed.stop()) == ({}, "")

@@ -13,18 +13,25 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from pivotal.api.plain import plain
-from pivotal.config.build import flat_from_nested
+from pivotal.config.build import draft, flat_from_nested
 from pivotal.config.derived import json_schema
+from pivotal.config.imports.read import imported
+from pivotal.config.presets import list_presets
 from pivotal.config.train import TrainConfig
 from pivotal.errors import OptionError, PivotalError
 from pivotal.jobs.desk import Desk
+from pivotal.jobs.plan_words import plan_lines
+from pivotal.jobs.schedule_preview import courses
+from pivotal.jobs.user_presets import presets_folder
 from pivotal.jobs.view import JobView
 from pivotal.prompts.counting import count_tokens
 
 log = logging.getLogger(__name__)
 
 PREFIX = "/pivotal/v1"
+_FOR_OTHERS = ("dataset.folder", "embeddings")  # problems that decide nothing about learning rates
 _MOST_VECTORS = 75  # of an embedding: what one chunk of a prompt holds
+_LONGEST_FILE = 1_000_000  # characters of an import
 _LONGEST_TEXT = 100_000  # characters; a count beyond that serves nobody and would hold a thread
 
 
@@ -58,8 +65,11 @@ class _Routes:
 
     def all(self) -> list[tuple[str, str, Callable[[Request], Awaitable[Response]]]]:
         return [("/tokens", "POST", self.tokens), ("/options", "GET", self.options), ("/check", "POST", self.check),
-                ("/jobs", "POST", self.start), ("/job/stop", "POST", self.stop), ("/job", "GET", self.job),
-                ("/job/panel", "GET", self.job_panel), ("/file", "GET", self.file)]
+                ("/plan", "POST", self.plan), ("/presets", "GET", self.presets), ("/import", "POST", self.import_settings),
+                ("/schedule", "POST", self.schedule), ("/jobs", "POST", self.start), ("/job/stop", "POST", self.stop),
+                ("/job/sample", "POST", self.sample), ("/job/save", "POST", self.save), ("/job", "GET", self.job),
+                ("/job/panel", "GET", self.job_panel), ("/file", "GET", self.file),
+                ("/host", "GET", self.host)]
 
     async def tokens(self, request: Request) -> Response:
         """{"text", "kind": "prompt" or "caption", "wanted": vectors to fill, "embeddings": {name: vectors of more}}."""
@@ -88,6 +98,35 @@ class _Routes:
         flat = _flat(await _body(request))
         return _answer({"problems": await run_in_threadpool(self.desk.check, flat)})
 
+    async def plan(self, request: Request) -> Response:
+        """What a run would see: images, sizes, steps and epochs. Nothing is started."""
+        flat = _flat(await _body(request))
+        plan, notices = await run_in_threadpool(self.desk.plan, flat)
+        return _answer({"plan": plan, "words": plan_lines(plan), "notices": notices})
+
+    async def presets(self, request: Request) -> Response:
+        """Each preset's name, title, words and options; the user's own are marked."""
+        found = await run_in_threadpool(list_presets, presets_folder(self.desk.host.folders()))
+        return _answer({"presets": list(found.values())})
+
+    async def import_settings(self, request: Request) -> Response:
+        """{"text": a file of kohya, OneTrainer or Invoke Training} as options, with what changed and what was left out."""
+        body = await _body(request)
+        text, name = body.get("text"), body.get("name", "the file")
+        if not isinstance(text, str) or not isinstance(name, str) or len(text) > _LONGEST_FILE:
+            raise _Refused(400, f"text must be a string of at most {_LONGEST_FILE} characters")
+        found = await run_in_threadpool(imported, text, name)
+        return _answer({"source": found.source, "options": found.flat, "changed": found.changed, "unknown": found.unknown,
+                        "quiet": found.quiet, "problems": draft(TrainConfig, found.flat)[1]})
+
+    async def schedule(self, request: Request) -> Response:
+        """The learning rates of a run's parts over its steps, from its options alone."""
+        config, problems = draft(TrainConfig, _flat(await _body(request)))
+        unknown = {key: text for key, text in problems.items() if key not in _FOR_OTHERS}
+        if unknown:
+            raise OptionError(unknown)
+        return _answer(await run_in_threadpool(courses, config))
+
     async def start(self, request: Request) -> Response:
         body = await _body(request)
         flat, resume = _flat(body), body.get("resume") is True
@@ -104,6 +143,22 @@ class _Routes:
         self.desk.stop()
         return _answer({"state": self.desk.view().state})
 
+    async def sample(self, request: Request) -> Response:
+        """Draws the samples after the step that goes on."""
+        return await self._asked(request, self.desk.sample_now)
+
+    async def save(self, request: Request) -> Response:
+        """Writes a copy and the state after the step that goes on."""
+        return await self._asked(request, self.desk.save_now)
+
+    async def _asked(self, request: Request, ask: Callable[[], None]) -> Response:
+        await _body(request)
+        try:
+            ask()
+        except PivotalError as error:
+            raise _Refused(409, str(error)) from error
+        return _answer({"state": self.desk.view().state})
+
     async def job(self, request: Request) -> Response:
         return _answer(self.desk.view())
 
@@ -115,6 +170,16 @@ class _Routes:
         if request.query_params.get("version") == version:
             return _answer(known)
         return _answer({**known, "html": self.panel.html(view)})
+
+    async def host(self, request: Request) -> Response:
+        """Which host this is, what it has loaded, and what it makes of a run's files; for bug reports and for tests."""
+        host = self.desk.host
+
+        def ask() -> dict[str, Any]:
+            return {"name": host.name, "checkpoint": host.checkpoint(), "checkpoints": list(host.checkpoints()),
+                    "folders": host.folders(), "reads_bundles": host.reads_bundles, "networks": host.network_reader}
+
+        return _answer(await run_in_threadpool(ask))
 
     async def file(self, request: Request) -> Response:
         """An image of the current run: nothing else on this machine is handed out."""

@@ -6,25 +6,31 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from pivotal.config.build import draft
-from pivotal.config.sections.dataset import Dataset
+from pivotal.config.length import with_length
+from pivotal.config.rules.network import pivot_problems
+from pivotal.config.rules.schedule import schedule_problems
 from pivotal.config.train import TrainConfig
 from pivotal.data.captions import Captions
-from pivotal.data.folder import Item, read_items
-from pivotal.errors import DatasetError, OptionError
+from pivotal.data.faces import face_problems
+from pivotal.errors import OptionError
+from pivotal.events import Planned
 from pivotal.formats.network_file import NetworkFile
 from pivotal.formats.state_file import State
 from pivotal.hosts.protocol import Host
 from pivotal.jobs.continued import with_bundled
+from pivotal.jobs.dataset_checks import dataset_notices, read_captions
+from pivotal.jobs.dataset_plan import order_of, planned, usual_resolution, views_of
 from pivotal.jobs.embedding_checks import check_embeddings
+from pivotal.jobs.image_checks import mask_problems
+from pivotal.jobs.logs import log_problems
 from pivotal.jobs.network_checks import check_network, continued_file, network_notices
 from pivotal.jobs.paths import run_paths
 from pivotal.jobs.problems import Problems
 from pivotal.jobs.resuming import resumed
-from pivotal.prompts.templates import OBJECT, STYLE
+from pivotal.training.optimizer_check import optimizer_problems
 
 ROOM = 64 * 2**20  # bytes that must be free where files go: an embedding, a state and some previews
 
@@ -34,8 +40,8 @@ class Plan:
     """A run that has been checked."""
 
     config: TrainConfig
-    captions: Captions
-    measured: Captions  # what the error before and after is measured on
+    captions: Captions  # and images, to train on
+    measured: Captions  # what the error is measured on: `captions` itself where no images are held out
     base: NetworkFile | None  # the network file that is continued
     state: State | None  # to resume from
     notices: Mapping[str, str]  # what is allowed and perhaps not meant, by key
@@ -51,43 +57,27 @@ def make_plan(flat: Mapping[str, Any], host: Host, *, resume: bool = False) -> P
     found = Problems(problems)
     base = continued_file(config, host, found)
     config = with_bundled(config, base)
-    captions = _captions(config, config.dataset.folder, "dataset.folder", found)
-    measured = captions
-    if config.measure.folder:
-        measured = _captions(config, config.measure.folder, "measure.folder", found)
+    captions, measured = read_captions(config, host.folders().scratch, found)
     check_embeddings(config, host, captions, found)
     check_network(config, host, found)
+    found.add_all(optimizer_problems(config.optimizer) | log_problems(config.logs) | face_problems(config.augment)
+                  | mask_problems(config, captions))
     _check_checkpoint(config, host, found)
     _check_folders(config, host, found)
     state = resumed(config, host, found) if resume else None
     if found.by_key:
         raise OptionError(found.by_key)
     assert captions is not None and measured is not None  # else there had been a problem
-    return Plan(config, captions, measured, base, state, network_notices(config, base))
+    config = with_length(config, order_of(views_of(captions, config, usual_resolution(config, host)), config).images)
+    found.add_all(pivot_problems(config) | schedule_problems(config, config.length.steps))
+    if found.by_key:
+        raise OptionError(found.by_key)
+    return Plan(config, captions, measured, base, state, network_notices(config, base, host) | dataset_notices(config, captions))
 
 
-def _captions(config: TrainConfig, folder: str, key: str, found: Problems) -> Captions | None:
-    if not folder.strip():
-        return None
-    try:
-        items = read_items(Path(folder).expanduser(), need_captions=_needs_captions(config.dataset),
-                           subfolders=config.dataset.subfolders, extension=config.dataset.caption_extension.strip(),
-                           from_names=config.dataset.captions == "file names")
-    except DatasetError as error:
-        found.add(key, str(error))
-        return None
-    return captions_of(config, items)
-
-
-def _needs_captions(dataset: Dataset) -> bool:
-    return dataset.captions in ("files", "file names") or any("[filewords]" in line for line in dataset.templates)
-
-
-def captions_of(config: TrainConfig, items: list[Item]) -> Captions:
-    """The captions that `config` makes for `items`."""
-    templates = {"object": OBJECT, "style": STYLE, "own": config.dataset.templates}.get(config.dataset.captions, ())
-    name = " ".join(row.placeholder for row in config.embeddings if row.train)
-    return Captions(items, templates, name, config.seed, config.caption)
+def planned_run(plan: Plan, host: Host) -> Planned:
+    """What `plan` will see; a checkpoint that is not loaded is taken for one of SD 1."""
+    return planned(plan.captions, plan.config, usual_resolution(plan.config, host))
 
 
 def _check_checkpoint(config: TrainConfig, host: Host, found: Problems) -> None:

@@ -12,9 +12,9 @@ from typing import Any
 import torch
 
 from pivotal.errors import OptionError, PivotalError
-from pivotal.events import Emit, Event, Failed
+from pivotal.events import Emit, Event, Failed, Planned
 from pivotal.hosts.protocol import Host
-from pivotal.jobs.checks import Plan, make_plan
+from pivotal.jobs.checks import Plan, make_plan, planned_run
 from pivotal.jobs.control import Control
 from pivotal.jobs.runner import Outcome, Run
 from pivotal.jobs.view import JobView, fold, words
@@ -39,6 +39,15 @@ class Desk:
         except OptionError as error:
             return error.problems
         return {}
+
+    def plan(self, flat: Mapping[str, Any]) -> tuple[Planned, dict[str, str]]:
+        """What a run would see, and its notices by key; checks everything and starts nothing.
+
+        Raises:
+            OptionError: with every problem by key.
+        """
+        plan = make_plan(flat, self.host)
+        return planned_run(plan, self.host), dict(plan.notices)
 
     def start(self, flat: Mapping[str, Any], *, resume: bool = False) -> str:
         """Starts a run and returns its id.
@@ -71,6 +80,20 @@ class Desk:
             if self.busy:
                 self._control.stop.set()
                 self._view = replace(self._view, state="stopping", version=self._view.version + 1)
+
+    def sample_now(self) -> None:
+        """Draws the samples after the step that goes on."""
+        self._ask(self._control.sample)
+
+    def save_now(self) -> None:
+        """Writes a copy, and the state, after the step that goes on."""
+        self._ask(self._control.save)
+
+    def _ask(self, asked: threading.Event) -> None:
+        """Raises PivotalError when there is nobody to ask."""
+        if not self.busy:
+            raise PivotalError("No run is going on.")
+        asked.set()
 
     def view(self) -> JobView:
         """The run as it is now."""

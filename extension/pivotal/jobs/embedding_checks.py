@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from pivotal.config.sections.embedding import Embedding
 from pivotal.config.train import TrainConfig
-from pivotal.data.captions import Captions
+from pivotal.data.captions import Captions, longest_in_chunks
 from pivotal.embeddings.initialize import vector_count
 from pivotal.errors import FormatError, HostError
 from pivotal.hosts.protocol import Host
 from pivotal.jobs.continued import base_vectors
 from pivotal.jobs.paths import embedding_path
 from pivotal.jobs.problems import Problems, family_of
+from pivotal.prompts.chunks import tokenize_caption
 from pivotal.prompts.placeholders import find_placeholders, placeholder_problems
 
 
@@ -24,7 +26,7 @@ def check_embeddings(config: TrainConfig, host: Host, captions: Captions | None,
         found.add("checkpoint", str(error))
         return
     names = [row.placeholder for row in config.embeddings]
-    used = _used_names(names, captions)
+    used = _used_names(config, captions, tokenizer)
     for index, row in enumerate(config.embeddings):
         key = f"embeddings.{index}"
         others = [name for place, name in enumerate(names) if place != index]
@@ -41,10 +43,18 @@ def check_embeddings(config: TrainConfig, host: Host, captions: Captions | None,
             found.add(f"{key}.placeholder", f"{path} exists; choose another word, or let the older file be replaced.")
 
 
-def _used_names(names: list[str], captions: Captions | None) -> set[str]:
+def _used_names(config: TrainConfig, captions: Captions | None, tokenizer: Any) -> set[str]:
+    """The placeholders that some caption has, as far as captions are not cut off."""
+    names = [row.placeholder for row in config.embeddings]
     if captions is None:
         return set(names)
-    return {name for text in captions.all_texts() for _, _, name in find_placeholders(text, names)}
+    longest = longest_in_chunks(config.caption)
+    if longest is None:
+        return {name for text in captions.all_texts() for _, _, name in find_placeholders(text, names)}
+    counts = {row.placeholder: vector_count(tokenizer, row.initial_text, row.token_count) for row in config.embeddings}
+    tokenized = (tokenize_caption(text, tokenizer, counts, emphasis=config.caption.weighted, longest=longest)
+                 for text in captions.all_texts())
+    return {slot.name for prompt in tokenized for chunk in prompt.chunks for slot in chunk.slots}
 
 
 def _check_base(key: str, row: Embedding, family: str | None, found: Problems) -> None:

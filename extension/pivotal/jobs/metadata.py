@@ -8,8 +8,12 @@ from collections.abc import Sequence
 
 from pivotal import __version__
 from pivotal.config.derived import metadata
+from pivotal.config.optimizers import described
+from pivotal.config.resolution import resolutions_of
 from pivotal.config.train import TrainConfig
+from pivotal.data.buckets import summary
 from pivotal.data.captions import Captions
+from pivotal.jobs.dataset_plan import views_of
 from pivotal.models.diffusion import DiffusionModel
 from pivotal.models.schedule import ends_at_zero
 
@@ -26,10 +30,11 @@ def common_metadata(config: TrainConfig, model: DiffusionModel, checkpoint: str,
     Args:
         checkpoint: the name of what was trained on, without its folder.
     """
-    side = config.dataset.resolution or model.resolution
+    height, width = resolutions_of(config.dataset.resolution, model.resolution)[0]
     return metadata(config) | {
+        "ss_optimizer": described(config.optimizer),
         "modelspec.sai_model_spec": "1.0.1", "modelspec.prediction_type": model.prediction,
-        "modelspec.resolution": f"{side}x{side}",
+        "modelspec.resolution": f"{width}x{height}",
         "ss_sd_model_name": checkpoint, "pivotal.checkpoint": checkpoint,
         "pivotal.version": __version__, "pivotal.step": str(step)}
 
@@ -48,7 +53,7 @@ def network_metadata(common: dict[str, str], config: TrainConfig, model: Diffusi
         stem: of the file, by which a host finds it under `ss_output_name` as well.
     """
     version = _KOHYA_VERSION[model.family.name]
-    side = config.dataset.resolution or model.resolution
+    height, width = resolutions_of(config.dataset.resolution, model.resolution)[0]
     return common | {
         "modelspec.architecture": f"{ARCHITECTURE[model.family.name]}/lora", "modelspec.title": stem,
         "modelspec.trigger_phrase": ", ".join(words),
@@ -57,13 +62,28 @@ def network_metadata(common: dict[str, str], config: TrainConfig, model: Diffusi
         "ss_v2": str(model.family.name == "sd2"),
         "ss_network_module": _KOHYA_MODULES.get(config.network.method, "lycoris.kohya"),
         "ss_network_args": _network_args(config),
-        "ss_resolution": f"({side}, {side})",
-        "ss_num_train_images": str(len(captions.items)),
+        "ss_resolution": f"({width}, {height})",
+        "ss_enable_bucket": str(config.buckets.kind != "off"),
+        "ss_bucket_no_upscale": str(config.buckets.kind in ("no upscale", "exact sizes")),
+        "ss_bucket_info": _bucket_info(captions, config, model),
+        "ss_flip_aug": str(config.augment.flip > 0),
+        "ss_color_aug": str(bool(config.augment.brightness or config.augment.contrast or config.augment.saturation
+                                 or config.augment.hue)),
+        "ss_cache_latents": str(config.cache.latents != "off"),
+        "ss_num_train_images": str(_images_of(captions, "training")),
+        "ss_num_reg_images": str(_images_of(captions, "regularization")),
         "ss_clip_skip": str(model.clip_skip),
         "ss_zero_terminal_snr": str(ends_at_zero(model.alphas_cumprod)),
         "ss_steps": common["pivotal.step"],
         "ss_tag_frequency": json.dumps({"dataset": _tag_counts(captions)}, ensure_ascii=False),
     }
+
+
+def _bucket_info(captions: Captions, config: TrainConfig, model: DiffusionModel) -> str:
+    """How many images each size has, width first, as hosts' cards list them."""
+    found = summary(view.fit for view in views_of(captions, config, model.resolution))
+    return json.dumps({"buckets": {str(index): {"resolution": bucket.size[::-1], "count": bucket.images}
+                                   for index, bucket in enumerate(found)}})
 
 
 def _network_args(config: TrainConfig) -> str:
@@ -75,6 +95,10 @@ def _network_args(config: TrainConfig) -> str:
              "loraplus_lr_ratio": network.plus_ratio if network.plus_ratio != 1 else None,
              "unit": network.unit if network.method == "dylora" else None}
     return json.dumps({key: str(value) for key, value in given.items() if value is not None})
+
+
+def _images_of(captions: Captions, kind: str) -> int:
+    return sum(captions.concepts[item.concept].kind == kind for item in captions.items)
 
 
 def _tag_counts(captions: Captions) -> dict[str, int]:

@@ -46,9 +46,9 @@ def check_network(config: TrainConfig, host: Host, found: Problems) -> None:
         found.add("name", f"{path} exists; choose another name, or let the older file be replaced.")
 
 
-def network_notices(config: TrainConfig, base: NetworkFile | None) -> dict[str, str]:
+def network_notices(config: TrainConfig, base: NetworkFile | None, host: Host) -> dict[str, str]:
     """What is allowed and perhaps not meant, by key."""
-    found = notices_between(config)
+    found = notices_between(config) | _unread_here(config, host)
     if config.network.method != "none":
         found |= {f"network.{name}": f"{config.network.method} has no {name.replace('_', ' ')}; the option does nothing."
                   for name in SOME_METHODS if getattr(config.network, name) != getattr(Network(), name)
@@ -56,4 +56,19 @@ def network_notices(config: TrainConfig, base: NetworkFile | None) -> dict[str, 
     if base is not None and base.others:
         found[KEY] = (f"{len(base.others)} tensors of the continued file are unknown and will not be in the new one "
                       f"({', '.join(base.others[:3])}).")
+    return found
+
+
+def _unread_here(config: TrainConfig, host: Host) -> dict[str, str]:
+    """What the host's own prompts will not use; other programs may."""
+    if config.network.method == "none":
+        return {}
+    found, reader = {}, host.network_reader
+    if config.network.method in reader.unread:
+        found["network.method"] = f"{reader.unread[config.network.method]}. Other programs may read the file."
+    words = sum(row.train for row in config.embeddings) if config.save.bundle else 0
+    tensors = words * (2 if family_of(config, host) == "sdxl" else 1)
+    if reader.most_bundled is not None and tensors > reader.most_bundled:
+        found["save.bundle"] = (f"{words} embeddings are {tensors} tensors in the network's file, and this host refuses a file "
+                                f"with more than {reader.most_bundled}. Turn it off: they get files of their own then.")
     return found

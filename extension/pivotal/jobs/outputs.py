@@ -22,7 +22,7 @@ from pivotal.formats.state_file import State, write_state
 from pivotal.hosts.protocol import Host
 from pivotal.jobs.checks import Plan
 from pivotal.jobs.metadata import card, common_metadata, embedding_metadata, network_metadata
-from pivotal.jobs.paths import RunPaths, embedding_path, network_path
+from pivotal.jobs.paths import Mark, RunPaths, embedding_path, network_path
 from pivotal.jobs.resuming import plain_options
 from pivotal.jobs.trainees import Trainees
 from pivotal.jobs.verify import verify_embedding, verify_network
@@ -50,16 +50,21 @@ class Outputs:
         checkpoint = host.checkpoint()
         self.checkpoint = PurePosixPath(plan.config.checkpoint or (checkpoint.name if checkpoint else "")).name
 
-    def make(self, step: int, *, final: bool) -> list[Artifact]:
+    def make(self, step: int, *, final: bool = False, mark: str = "") -> list[Artifact]:
         """All files as they are after `step` steps, each read back before it is handed out.
+
+        Args:
+            final: whether they are the run's result.
+            mark: stands behind the names of others in place of the step.
 
         Raises:
             FormatError: what was read back is not what was trained, or it holds what no file can hold.
         """
         common = common_metadata(self.config, self.model, self.checkpoint, step)
-        made = [self._embedding(embedding, common, path) for embedding, path in self._own_files(step, final)]
+        behind = None if final else mark or step
+        made = [self._embedding(embedding, common, path) for embedding, path in self._own_files(behind)]
         if self.trainees.networks:
-            made.append(self._network(common, step, final))
+            made.append(self._network(common, behind))
             if final and self.config.save.cards:
                 made.append(self._card())
         return made
@@ -69,17 +74,16 @@ class Outputs:
         is as lost without it as without a new one."""
         return {safe_file_name(embedding.placeholder): embedding for embedding in self.trainees.embeddings}
 
-    def _own_files(self, step: int, final: bool) -> list[tuple[TrainedEmbedding, Path]]:
+    def _own_files(self, behind: Mark) -> list[tuple[TrainedEmbedding, Path]]:
         """Which embeddings get files of their own, and where."""
-        number = None if final else step
         files = []
         for row, embedding in zip(self.config.embeddings, self.trainees.embeddings, strict=True):
-            path = embedding_path(self.folders.embeddings, row.placeholder, number)
+            path = embedding_path(self.folders.embeddings, row.placeholder, behind)
             bundled = bool(self.trainees.networks) and self.config.save.bundle
-            if row.train and (not bundled or not self.reads_bundles or outranks(path, final)):
+            if row.train and (not bundled or not self.reads_bundles or outranks(path, behind is None)):
                 files.append((embedding, path))
         if self.trainees.networks and not self.config.save.bundle:
-            beside = network_path(self.folders, self.config.name, number)
+            beside = network_path(self.folders, self.config.name, behind)
             folder = beside.with_name(f"{beside.stem}_embeddings")
             files += [(embedding, folder / f"{word}.safetensors") for word, embedding in self.words().items()]
         return files
@@ -90,8 +94,8 @@ class Outputs:
         verify_embedding(data, embedding)
         return Artifact(path, data, "embedding", path.stem)
 
-    def _network(self, common: dict[str, str], step: int, final: bool) -> Artifact:
-        path = network_path(self.folders, self.config.name, None if final else step)
+    def _network(self, common: dict[str, str], behind: Mark) -> Artifact:
+        path = network_path(self.folders, self.config.name, behind)
         words = self.words()
         layers = {key: parts for network in self.trainees.networks for key, parts in network.file_tensors().items()}
         bundled = {word: tuple(embedding.values) for word, embedding in words.items()} if self.config.save.bundle else {}

@@ -33,6 +33,20 @@ class RunPaths:
         return self.folder / "run.yaml"
 
     @property
+    def steps(self) -> Path:
+        """Each step's numbers."""
+        return self.folder / "steps.csv"
+
+    @property
+    def losses(self) -> Path:
+        """Each image's loss over the run."""
+        return self.folder / "loss_by_image.csv"
+
+    @property
+    def tensorboard(self) -> Path:
+        return self.folder / "tensorboard"
+
+    @property
     def journal(self) -> Path:
         return self.folder / "events.jsonl"
 
@@ -42,15 +56,19 @@ def run_paths(folders: Folders, name: str) -> RunPaths:
     return RunPaths(folders.scratch / "runs" / safe_file_name(name))
 
 
-def embedding_path(folder: Path, placeholder: str, step: int | None = None) -> Path:
-    """An embedding's file in `folder`: its stem is the word of prompts; a copy on the way has the step behind it."""
-    return folder / f"{safe_file_name(placeholder)}{_behind(step)}.safetensors"
+Mark = int | str | None
+"""What stands behind a file's name: a step, or a word such as best; nothing for the result."""
 
 
-def network_path(folders: Folders, name: str, step: int | None = None) -> Path:
+def embedding_path(folder: Path, placeholder: str, mark: Mark = None) -> Path:
+    """An embedding's file in `folder`: its stem is the word of prompts; a copy has its mark behind it."""
+    return folder / f"{safe_file_name(placeholder)}{_behind(mark)}.safetensors"
+
+
+def network_path(folders: Folders, name: str, mark: Mark = None) -> Path:
     """The network's file of the run called `name`: its stem is the name in a prompt's tag."""
-    return folders.loras / f"{safe_file_name(name)}{_behind(step)}.safetensors"
+    return folders.loras / f"{safe_file_name(name)}{_behind(mark)}.safetensors"
 
 
-def _behind(step: int | None) -> str:
-    return "" if step is None else f"-{step:06d}"
+def _behind(mark: Mark) -> str:
+    return "" if mark is None else f"-{mark:06d}" if isinstance(mark, int) else f"-{mark}"

@@ -3,54 +3,77 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
 
 from pivotal.config.train import TrainConfig
 from pivotal.data.captions import Captions
-from pivotal.data.inpainting import cache_inpainting
-from pivotal.data.latents import cache_latents
+from pivotal.data.latent_cache import Disk
+from pivotal.data.latents import open_store
+from pivotal.data.versions import StoreSettings
 from pivotal.errors import OptionError
-from pivotal.events import Emit, Phase
-from pivotal.jobs.batches import FolderBatches
+from pivotal.events import Emit, Noticed, Phase
+from pivotal.jobs.batches import DatasetBatches
 from pivotal.jobs.checks import Plan
+from pivotal.jobs.dataset_plan import order_of, views_of
 from pivotal.jobs.trainees import Trainees
 from pivotal.models.checkpointing import checkpoint_model
 from pivotal.models.diffusion import DiffusionModel
 from pivotal.models.schedule import overridden
+from pivotal.training.denoise import Untrained
+from pivotal.training.ema import decay_of
 from pivotal.training.optimizers import make_steppers
-from pivotal.training.precision import compute_dtype
-from pivotal.training.session import Session, Settings
+from pivotal.training.precision import compute_dtype, vae_for
+from pivotal.training.session import Session
+from pivotal.training.settings import Settings
 
 
-def make_batches(captions: Captions, config: TrainConfig, model: DiffusionModel, placeholders: Mapping[str, int], *,
-                 emit: Emit, stopped: Callable[[], bool]) -> FolderBatches | None:
-    """Batches over the images of `captions`, their latents cached; None when stopped meanwhile.
+def make_batches(captions: Captions, config: TrainConfig, model: DiffusionModel, placeholders: Mapping[str, int],
+                 scratch: Path, *, emit: Emit, stopped: Callable[[], bool]) -> DatasetBatches | None:
+    """Batches over the images of `captions`, encoded as far as they are to be cached; None when stopped meanwhile.
 
     Args:
         placeholders: placeholder -> number of vectors.
+        scratch: folder under which encoded images may be kept.
     """
-    side = config.dataset.resolution or model.resolution
-    paths = [item.path for item in captions.items]
-
     def progress(done: int, of: int) -> None:
         emit(Phase("caching", done, of))
 
-    latents = cache_latents(model, paths, side, progress=progress, stopped=stopped)
-    inpainting = None
-    if latents is not None and model.is_inpainting:
-        inpainting = cache_inpainting(model, paths, side, config.seed, progress=progress, stopped=stopped)
-    if latents is None or (model.is_inpainting and inpainting is None):
+    views = views_of(captions, config, model.resolution)
+    settings = StoreSettings(config.seed, config.cache, config.augment, config.mask.source)
+    store = open_store(model, captions.items, views, settings, scratch / "cache" / "latents", progress=progress,
+                       stopped=stopped)
+    if store is None:
         return None
-    return FolderBatches(latents, captions, size=config.batch.size, side=side, seed=config.seed,
-                         tokenizer=model.tokenizer, placeholders=placeholders, inpainting=inpainting)
+    if isinstance(store.shelf, Disk):
+        emit(Noticed(f"The encoded images take {store.shelf.size() / 2**20:.1f} MB in {store.shelf.folder}; later runs find "
+                     "them there. Delete them when you need the room.", "cache.latents"))
+    return DatasetBatches(store, captions, order_of(views, config), seed=config.seed, tokenizer=model.tokenizer,
+                          placeholders=placeholders, rules=config.caption)
 
 
-def make_session(plan: Plan, model: DiffusionModel, trainees: Trainees, batches: FolderBatches) -> Session:
-    """The session of `plan`, at its beginning or where it was left."""
+_SWITCH = {"as the host": None, "on": True, "off": False}
+
+
+def make_session(plan: Plan, model: DiffusionModel, trainees: Trainees, batches: DatasetBatches,
+                 lifted: Callable[[], AbstractContextManager[None]]) -> Session:
+    """The session of `plan`, at its beginning or where it was left.
+
+    Args:
+        lifted: takes the networks off while it lasts.
+    """
     config = plan.config
+    before = {name: tuple(tensor.detach().clone() for tensor in tensors) for name, tensors in trainees.vectors().items()}
+    ema_decay = decay_of(config.optimizer.ema_decay, config.optimizer.ema_half_life,
+                         config.batch.size * config.batch.accumulation)
     settings = Settings(config.seed, config.length.steps, config.batch.accumulation,
                         compute_dtype(config.precision.compute, model.device, model.dtype), config.loss, config.noise,
-                        config.timesteps, config.optimizer.clip_norm, config.optimizer.ema_decay)
-    session = Session(model, trainees.parts, batches, make_steppers(config.optimizer, trainees.parts), settings)
+                        config.timesteps, config.optimizer.clip_norm, ema_decay, config.mask,
+                        minutes=config.length.minutes, tf32=_SWITCH[config.precision.tf32],
+                        keep_best=config.measure.restore_best,
+                        cache_text=config.cache.text == "auto")
+    session = Session(model, trainees.parts, batches, make_steppers(config.optimizer, trainees.parts), settings,
+                      Untrained(before, lifted))
     if plan.state is not None:
         session.restore(plan.state.facts, plan.state.tensors)
     return session
@@ -69,6 +92,10 @@ def prepare_model(lent: DiffusionModel, config: TrainConfig) -> DiffusionModel:
     if objective.zero_terminal_snr == "on" and model.prediction == "epsilon":
         raise OptionError({"objective.zero_terminal_snr": "this checkpoint predicts epsilon, which cannot be learned from "
                                                           "pure noise; take off or auto"})
+    if config.loss.v_like and model.prediction == "v":
+        raise OptionError({"loss.v_like": "this checkpoint predicts velocity already; set it to 0"})
+    if config.loss.scale_v and model.prediction == "epsilon":
+        raise OptionError({"loss.scale_v": "this checkpoint predicts noise already; switch it off"})
     if config.precision.gradient_checkpointing:
         checkpoint_model(model)
-    return model
+    return vae_for(model, config.precision.vae)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from pivotal.config.resolution import resolutions_of
+from pivotal.config.sample_lines import SampleLine, sample_lines
 from pivotal.config.train import TrainConfig
 from pivotal.data.captions import Captions
 from pivotal.events import Emit, Noticed, Phase, Sampled
@@ -13,43 +15,72 @@ from pivotal.jobs.paths import RunPaths
 from pivotal.jobs.trainees import Trainees
 from pivotal.models.diffusion import DiffusionModel
 from pivotal.models.generate import GenerateSettings, conditioning_for, generate, negative_for
+from pivotal.training.session import Session
 
 SHOWN = 2  # captions that are drawn when no prompt is given
 
 
 class Previews:
-    """The previews of a run; each prompt is drawn from the same seed every time, so that they can be compared."""
+    """The previews of a run; each prompt is drawn from the same seeds every time, so that they can be compared."""
 
     def __init__(self, config: TrainConfig, captions: Captions, model: DiffusionModel,
                  trainees: Trainees, paths: RunPaths, emit: Emit):
         self.samples, self.model, self.trainees = config.samples, model, trainees
         self.paths, self.emit = paths, emit
         self.last: Path | None = None  # the latest drawing of the first prompt
-        self.side = config.samples.size or config.dataset.resolution or model.resolution
-        self.prompts = list(config.samples.prompts) or captions.all_texts()[:SHOWN]
+        side = config.samples.size
+        self.size = (side, side) if side else resolutions_of(config.dataset.resolution, model.resolution)[0]
+        self.lines = (sample_lines(config.samples.prompts)
+                      or [SampleLine(text) for text in captions.all_texts()[:SHOWN]])
 
-    def draw(self, step: int, should_stop: Callable[[], bool]) -> None:
-        """Draws every prompt and tells of each image; a failed write is told, not raised."""
-        if not self.samples.every_steps:
-            return
+    def draw(self, session: Session, should_stop: Callable[[], bool]) -> None:
+        """Draws every prompt, with the weights that are asked for, and tells of each image."""
+        for raw in self._weights(session):
+            with session.averaged(ema=not raw):
+                self._draw(session.progress.step, raw, should_stop)
+        self.emit(Phase("training"))
+
+    def _weights(self, session: Session) -> tuple[bool, ...]:
+        """Whether to draw with the last step's weights instead of their average, once or twice."""
+        if not session.has_ema or self.samples.weights == "averaged":
+            return (False,)
+        return (True,) if self.samples.weights == "last" else (False, True)
+
+    def _draw(self, step: int, raw: bool, should_stop: Callable[[], bool]) -> None:
+        """A failed write is told, not raised; a stop leaves out the rest."""
+        all_images = list(self._images())
         vectors = self.trainees.vectors()
-        settings = GenerateSettings(width=self.side, height=self.side, steps=self.samples.steps,
-                                    sampler=self.samples.sampler, cfg_scale=self.samples.cfg_scale,
-                                    seed=self.samples.seed)
-        negative = negative_for(self.model, self.samples.negative, vectors)
-        for index, prompt in enumerate(self.prompts):
-            self.emit(Phase("sampling", index, len(self.prompts)))
-            positive = conditioning_for(self.model, prompt, vectors)
-            images = generate(self.model, positive, negative, settings, should_stop=should_stop)
-            if not images:
-                break  # stopped
-            path = self.paths.samples / f"step-{step:06d}-{index + 1}.png"
+        for number, (index, line, image, settings) in enumerate(all_images):
+            self.emit(Phase("sampling", number, len(all_images)))
+            negative = negative_for(self.model, self._negative(line), vectors)
+            drawn = generate(self.model, conditioning_for(self.model, line.prompt, vectors), negative, settings,
+                             should_stop=should_stop)
+            if not drawn:
+                return  # stopped
+            path = self.paths.samples / f"step-{step:06d}-{index + 1}{f'-{image + 1}' if image else ''}{'-raw' * raw}.png"
             try:
-                save_image(images[0], path, {"prompt": prompt, "Steps": settings.steps, "Sampler": settings.sampler,
-                                         "CFG scale": settings.cfg_scale, "Seed": settings.seed, "Trained steps": step})
+                save_image(drawn[0], path, self._parameters(line, settings, step))
             except OSError as error:
                 self.emit(Noticed(f"{path.name} could not be written ({error.strerror or error})."))
                 continue
-            self.last = path if index == 0 else self.last
-            self.emit(Sampled(step, prompt, path))
-        self.emit(Phase("training"))
+            self.last = path if number == 0 else self.last
+            self.emit(Sampled(step, line.prompt, path, settings.seed, raw))
+
+    def _images(self) -> Iterator[tuple[int, SampleLine, int, GenerateSettings]]:
+        """Number of the prompt, its line, number of its image, and how that is drawn."""
+        for index, line in enumerate(self.lines):
+            for image in range(self.samples.count):
+                seed = self.samples.seed if line.seed is None else line.seed
+                yield index, line, image, GenerateSettings(
+                    width=line.width or self.size[1], height=line.height or self.size[0],
+                    steps=line.steps or self.samples.steps, sampler=line.sampler or self.samples.sampler,
+                    cfg_scale=self.samples.cfg_scale if line.cfg_scale is None else line.cfg_scale,
+                    seed=(seed + image) % 2**32)
+
+    def _negative(self, line: SampleLine) -> str:
+        return self.samples.negative if line.negative is None else line.negative
+
+    def _parameters(self, line: SampleLine, settings: GenerateSettings, step: int) -> dict[str, object]:
+        prompt = line.prompt + (f"\nNegative prompt: {self._negative(line)}" if self._negative(line) else "")
+        return {"prompt": prompt, "Steps": settings.steps, "Sampler": settings.sampler, "CFG scale": settings.cfg_scale,
+                "Seed": settings.seed, "Size": f"{settings.width}x{settings.height}", "Trained steps": step}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
+from pivotal.config.build import options_of
 from pivotal.config.options import flatten
 from pivotal.config.train import TrainConfig
 from pivotal.errors import FormatError
@@ -13,8 +15,9 @@ from pivotal.hosts.protocol import Host
 from pivotal.jobs.paths import run_paths
 from pivotal.jobs.problems import Problems
 
+_MOVED = re.compile(r"concepts\.\d+\.(?:folder|name)")  # as the dataset's folder
 # What may differ when a run is resumed, because it decides nothing about the steps that are done.
-FREE_TO_CHANGE = ("length.", "samples.", "save.", "sharing.", "measure.", "dataset.folder", "name")
+FREE_TO_CHANGE = ("length.", "samples.", "save.", "sharing.", "measure.", "logs.", "dataset.folder", "name")
 
 
 def resumed(config: TrainConfig, host: Host, found: Problems) -> State | None:
@@ -32,12 +35,20 @@ def resumed(config: TrainConfig, host: Host, found: Problems) -> State | None:
 
 
 def changed_options(before: Mapping[str, Any], config: TrainConfig) -> dict[str, tuple[Any, Any]]:
-    """The options, apart from FREE_TO_CHANGE, that are not as they were: (before, now) by key."""
+    """The options, apart from FREE_TO_CHANGE, that are not as they were: (before, now) by key.
+
+    An option that an older version of ours did not know was at its default.
+    """
     now = plain_options(config)
+    before = {key: _plain(option.default) for key, option in options_of(TrainConfig, now).items()} | dict(before)
     return {key: (before.get(key), now.get(key)) for key in sorted(set(before) | set(now))
-            if before.get(key) != now.get(key) and not key.startswith(FREE_TO_CHANGE)}
+            if before.get(key) != now.get(key) and not key.startswith(FREE_TO_CHANGE) and not _MOVED.fullmatch(key)}
 
 
 def plain_options(config: TrainConfig) -> dict[str, Any]:
     """All options of `config` as JSON gives them back."""
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in flatten(config).items()}
+    return {key: _plain(value) for key, value in flatten(config).items()}
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 
 from pivotal.config.files import dump_run
-from pivotal.errors import FormatError, TrainingError
+from pivotal.errors import DatasetError, TrainingError
 from pivotal.events import Emit, Finished, Noticed, Phase, Started
 from pivotal.formats.atomic import remove_leftovers, write_text
 from pivotal.hosts.protocol import Host
+from pivotal.jobs.after_step import AfterStep
+from pivotal.jobs.batches import DatasetBatches
 from pivotal.jobs.checks import Plan
 from pivotal.jobs.control import Control
+from pivotal.jobs.dataset_plan import planned
+from pivotal.jobs.image_checks import image_notices
+from pivotal.jobs.image_losses import tell_losses
 from pivotal.jobs.journal import journal
+from pivotal.jobs.logs import logs
+from pivotal.jobs.measuring import Measuring
 from pivotal.jobs.outputs import Artifact, Outputs, preview_of
 from pivotal.jobs.paths import RunPaths, run_paths
 from pivotal.jobs.preparation import make_batches, make_session, prepare_model
@@ -22,7 +30,6 @@ from pivotal.jobs.saving import Saving, reason
 from pivotal.jobs.trainees import Attached, Trainees, make_trainees
 from pivotal.models.diffusion import DiffusionModel
 from pivotal.training.loop import train
-from pivotal.training.measure import denoising_error
 from pivotal.training.session import Session
 
 
@@ -54,7 +61,8 @@ class Run:
     def go(self) -> Outcome:
         """The whole run, in the calling thread."""
         self.paths.folder.mkdir(parents=True, exist_ok=True)
-        with journal(self.paths.journal, self.emit) as self.emit:
+        with (journal(self.paths.journal, self.emit) as told,
+              logs(self.config, self.paths, told, resumed=self.plan.state is not None) as self.emit):
             self.saving = Saving(self.plan, self.host, self.paths, self.emit, self.control)
             return self._go()
 
@@ -83,26 +91,51 @@ class Run:
                 return self._train(model, trainees, attached)
 
     def _train(self, model: DiffusionModel, trainees: Trainees, attached: Attached) -> Outcome:
-        batches = make_batches(self.plan.captions, self.config, model, trainees.counts(), emit=self.emit,
-                               stopped=self._should_stop)
+        self.emit(planned(self.plan.captions, self.config, model.resolution))
+        for key, text in image_notices(self.config, self.plan.captions, model.resolution).items():
+            self.emit(Noticed(text, key))
+        batches = make_batches(self.plan.captions, self.config, model, trainees.counts(), self.folders.scratch,
+                               emit=self.emit, stopped=self._should_stop)
         if batches is None:
             return Outcome((), 0, None, True, {})
-        session = make_session(self.plan, model, trainees, batches)
-        measure = self._measure(session, trainees)
-        metrics = {"error_before": measure()} if measure else {}
+        with batches, self._held_out(model, trainees) as held_out:
+            return self._train_on(batches, held_out, model, trainees, attached)
+
+    def _train_on(self, batches: DatasetBatches, held_out: DatasetBatches | None, model: DiffusionModel, trainees: Trainees,
+                  attached: Attached) -> Outcome:
+        session = make_session(self.plan, model, trainees, batches, attached.lifted)
+        self._announce(session)
+        measuring = self._measuring(session, held_out)
+        metrics = {"error_before": measuring.before()} if measuring else {}
         previews = Previews(self.config, self.plan.captions, model, trainees, self.paths, self.emit)
         outputs = Outputs(self.plan, self.host, model, trainees)
-        self._announce(session)
-        stopped = self._loop(session, previews, outputs, attached)
+        stopped = self._loop(session, previews, outputs, attached, measuring)
         self.saving.keep_state(session)
         if not session.progress.step:  # nothing is learned, and an older file of that name shall stay
             return Outcome((), 0, None, stopped, metrics)
-        with session.averaged():
-            if measure and not self._should_stop():
-                metrics["error_after"] = measure()
-            files = outputs.make(session.progress.step, final=True)
+        tell_losses(session.record, self.plan.captions, self.paths, self.emit)
+        with self._result(session) as step:
+            if measuring and not self._should_stop():
+                metrics["error_after"] = measuring.after_run()
+            files = outputs.make(step, final=True)
+        if self.config.save.ema == "both" and session.has_ema:
+            with session.averaged(ema=False):
+                files += outputs.make(session.progress.step, mark="raw")
         return Outcome(self._with_preview(files, previews), session.progress.step, session.progress.smooth_loss, stopped,
                        metrics)
+
+    @contextmanager
+    def _result(self, session: Session) -> Iterator[int]:
+        """While it lasts, the parts have the values that are the run's result; of which step."""
+        best = session.best
+        if best.kept:  # only where the run asks for it
+            if best.step != session.progress.step:
+                self.emit(Noticed(f"The result is that of step {best.step}, the best measured one (error {best.error:.4g})."))
+            with best.in_place():
+                yield best.step
+            return
+        with session.averaged(ema=self.config.save.ema != "last"):
+            yield session.progress.step
 
     def _with_preview(self, files: list[Artifact], previews: Previews) -> list[Artifact]:
         network = next((file.path for file in files if file.kind == "network"), None)
@@ -117,35 +150,26 @@ class Run:
     def _announce(self, session: Session) -> None:
         checkpoint = self.host.checkpoint()
         batch = self.config.batch.size * self.config.batch.accumulation
-        self.emit(Started(self.config.length.steps, session.batches.images, batch,
+        self.emit(Started(self.config.length.steps, len(self.plan.captions.items), batch,
                           checkpoint.name if checkpoint else "", session.progress.step))
         self.emit(Phase("training"))
 
-    def _loop(self, session: Session, previews: Previews, outputs: Outputs, attached: Attached) -> bool:
-        def after_step() -> None:
-            step = session.progress.step
-            if _due(step, self.config.save.state_every_steps):
-                self.saving.keep_state(session)
-            if _due(step, self.config.save.every_steps) and step < self.config.length.steps:
-                with session.averaged():
-                    self._save_copy(outputs, step)
-            if _due(step, self.config.samples.every_steps) or step == self.config.length.steps:
-                with session.averaged():
-                    previews.draw(step, self._should_stop)
-            if self.config.sharing.let_prompts_through:
-                with attached.lifted():
-                    self.host.let_through()
+    def _loop(self, session: Session, previews: Previews, outputs: Outputs, attached: Attached,
+              measuring: Measuring | None) -> bool:
+        after_step = AfterStep(self.config, session, self.saving, outputs, previews, measuring, self.host, attached,
+                               self.control, self._should_stop)
 
         def should_stop() -> bool:
             after = self.control.stop_after_steps
             return (self._should_stop() or (after is not None and session.progress.step >= after)
                     or self._taken_away())
 
-        if session.progress.step == 0:
-            previews.draw(0, self._should_stop)
+        if session.progress.step == 0 and (self.config.samples.every_steps or self.config.samples.every_epochs):
+            previews.draw(session, self._should_stop)
         try:
-            return train(session, self.emit, after_step=after_step, should_stop=should_stop)
-        except TrainingError:
+            return train(session, self.emit, after_step=after_step, should_stop=should_stop,
+                         is_enough=lambda: measuring is not None and measuring.is_enough())
+        except (TrainingError, DatasetError):
             self.saving.keep_state(session)  # the weights are those before the step that failed
             raise
 
@@ -160,24 +184,17 @@ class Run:
             self.emit(Noticed(f"{change} The run ends here and keeps what it has learned."))
         return self._taken
 
-    def _measure(self, session: Session, trainees: Trainees) -> Callable[[], float] | None:
-        images = self.config.measure.images
-        if not images:
+    def _held_out(self, model: DiffusionModel, trainees: Trainees) -> AbstractContextManager[DatasetBatches | None]:
+        """Batches of the images that are only measured on, one image each, so that each comes once; None where none are."""
+        if self.plan.measured is self.plan.captions or not self.config.measure.images:
+            return nullcontext()
+        single = replace(self.config, batch=replace(self.config.batch, size=1))
+        found = make_batches(self.plan.measured, single, model, trainees.counts(), self.folders.scratch, emit=self.emit,
+                             stopped=lambda: False)
+        return nullcontext() if found is None else found
+
+    def _measuring(self, session: Session, held_out: DatasetBatches | None) -> Measuring | None:
+        if not self.config.measure.images:
             return None
-        batches = session.batches
-        if self.plan.measured is not self.plan.captions:
-            batches = make_batches(self.plan.measured, self.config, session.model, trainees.counts(), emit=self.emit,
-                                   stopped=lambda: False)
-        return lambda: denoising_error(session, batches, min(images, batches.images))
-
-    def _save_copy(self, outputs: Outputs, step: int) -> None:
-        try:
-            files = outputs.make(step, final=False)
-        except FormatError as error:
-            self.emit(Noticed(f"No copy of step {step} was written: {error}"))
-            return
-        self.saving.save_copy(files, step)
-
-
-def _due(step: int, every: int) -> bool:
-    return bool(every) and step % every == 0
+        batches = session.batches if held_out is None else held_out
+        return Measuring(session, self.config.measure, batches, self.plan.measured, self.emit, held_out=held_out is not None)

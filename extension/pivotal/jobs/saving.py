@@ -26,6 +26,7 @@ class Saving:
     def __init__(self, plan: Plan, host: Host, paths: RunPaths, emit: Emit, control: Control):
         self.plan, self.config, self.host = plan, plan.config, host
         self.paths, self.emit, self.control = paths, emit, control
+        self._own: set[Path] = set()  # written by this session, so that nobody misses what was in them
         self._copies: list[list[Path]] = []  # of this session, oldest first; nobody else's file is ever deleted
 
     def keep_state(self, session: Session) -> None:
@@ -47,15 +48,23 @@ class Saving:
         for file in files:
             if not self._write(file.path, file.data, final):
                 continue
+            self._own.add(file.path)
             if file.kind != "card":
                 self._refresh(file.path)
                 self.emit(Saved(step, file.path, file.kind, final, file.prompt))
                 written.append(file.path)
         return written
 
-    def save_copy(self, files: Sequence[Artifact], step: int) -> None:
-        """Writes files on the way, and deletes the oldest of this session's that are too many."""
-        self._copies.append(self.save(files, step, final=False))
+    def save_copy(self, files: Sequence[Artifact], step: int, *, counts: bool = True) -> None:
+        """Writes files on the way, and deletes the oldest of this session's that are too many.
+
+        Args:
+            counts: False for those that take the place of their last ones.
+        """
+        written = self.save(files, step, final=False)
+        if not counts:
+            return
+        self._copies.append(written)
         keep = self.config.save.keep_copies
         while keep is not None and len(self._copies) > keep:
             for path in self._copies.pop(0):
@@ -88,7 +97,7 @@ class Saving:
             self.control.stop.clear()  # a Stop that ended the loop shall not give up its result, too
         while True:
             try:
-                if self.config.save.existing != "replace":
+                if self.config.save.existing != "replace" and path not in self._own:
                     kept = keep_older(path, data, self.paths)
                     if kept is not None:
                         self.emit(Noticed(f"The older {path.name} is kept as {kept}."))

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from torch import Tensor
 
+from pivotal.config.courses import parse_points, parse_rate_list
+from pivotal.config.formula import Formula
 from pivotal.config.sections.embedding import Embedding
 from pivotal.config.sections.pace import Schedule as ScheduleOptions
 from pivotal.config.train import TrainConfig
@@ -138,7 +140,7 @@ def make_networks(config: TrainConfig, base: NetworkFile | None, model: Diffusio
     return networks
 
 
-def _span(config: TrainConfig, first: str) -> tuple[int, int | None]:
+def span_of(config: TrainConfig, first: str) -> tuple[int, int | None]:
     """From which step to which something learns that comes `first` ("embeddings first", or "network first")."""
     order, pivot = config.pivot.order, config.pivot_step
     if order == "together" or config.network.method == "none":
@@ -146,16 +148,25 @@ def _span(config: TrainConfig, first: str) -> tuple[int, int | None]:
     return (0, pivot) if order == first else (pivot, None)
 
 
-def _schedule(options: ScheduleOptions, own: str) -> Schedule:
+def schedule_of(options: ScheduleOptions, own: str, rates: str) -> Schedule:
+    """The schedule of something that learns.
+
+    Args:
+        own: its own kind, or "as the run".
+        rates: its own rate list; "" takes the run's.
+    """
     kind = options.kind if own == "as the run" else own
-    return Schedule(kind, options.warmup, options.minimum, options.cycles, options.power)
+    return Schedule(kind, options.warmup, options.minimum, options.cycles, options.power,
+                    rates=parse_rate_list(rates.strip() or options.rates) if kind == "rate list" else None,
+                    points=parse_points(options.points) if kind == "points" else None,
+                    formula=Formula(options.formula) if kind == "formula" else None)
 
 
 def _embedding_part(row: Embedding, embedding: TrainedEmbedding, config: TrainConfig) -> Part:
-    first, last = _span(config, "embeddings first")
+    first, last = span_of(config, "embeddings first")
     rate = config.optimizer.learning_rate if row.learning_rate is None else row.learning_rate
     return Part(embedding, rate, learns=row.train, first=first, last=last, stop=StopRule(row.stop_after, row.stop_unit),
-                schedule=_schedule(config.schedule, row.schedule), decays=config.optimizer.decay_embeddings)
+                schedule=schedule_of(config.schedule, row.schedule, row.rates), decays=config.optimizer.decay_embeddings)
 
 
 def _network_part(network: Network, config: TrainConfig) -> Part:
@@ -163,6 +174,6 @@ def _network_part(network: Network, config: TrainConfig) -> Part:
     rate = {UNET: targets.learning_rate, TEXT[0]: targets.text_encoder_1_rate, TEXT[1]: targets.text_encoder_2_rate}
     stop = (StopRule(targets.stop_after, targets.stop_unit) if network.name == UNET
             else StopRule(targets.text_encoder_stop_after, targets.text_encoder_stop_unit))
-    first, last = _span(config, "network first")
+    first, last = span_of(config, "network first")
     return Part(network, rate[network.name], first=first, last=last, stop=stop,
-                schedule=_schedule(config.schedule, targets.schedule))
+                schedule=schedule_of(config.schedule, targets.schedule, targets.rates))

@@ -7,7 +7,22 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from pivotal.events import Event, Failed, Finished, Noticed, Phase, Sampled, Saved, Started, StepDone
+from pivotal.events import (
+    Event,
+    Failed,
+    Finished,
+    ImageLoss,
+    LossesTold,
+    Measured,
+    Noticed,
+    Phase,
+    Planned,
+    Sampled,
+    Saved,
+    Started,
+    StepDone,
+)
+from pivotal.jobs.plan_words import plan_lines
 
 State = Literal["idle", "running", "stopping", "finished", "stopped", "failed"]
 CURVE, LOG, SAMPLES = 400, 30, 200  # points, lines and images that are kept
@@ -20,6 +35,7 @@ class JobView:
     id: str = ""
     name: str = ""
     state: State = "idle"
+    plan: Planned | None = None
     phase: str = ""
     phase_done: int = 0
     phase_of: int = 0
@@ -32,6 +48,10 @@ class JobView:
     curve: tuple[tuple[int, float, float], ...] = ()  # (step, loss, smoothed loss)
     stride: int = 1  # steps between two points of the curve
     rates: Mapping[str, float] = field(default_factory=dict)
+    measured: tuple[tuple[int, float], ...] = ()  # (step, error), latest last
+    held_out: bool = False  # whether these are of images that are not trained on
+    best_step: int | None = None  # of the measured ones
+    hardest: tuple[ImageLoss, ...] = ()  # images, told at the end
     samples: tuple[tuple[int, str, Path], ...] = ()  # (step, prompt, file), latest last
     files: tuple[Path, ...] = ()
     prompts: Mapping[str, str] = field(default_factory=dict)  # file -> what to write into a prompt to use it
@@ -60,12 +80,20 @@ def fold(view: JobView, event: Event) -> JobView:
 def _changed(view: JobView, event: Event) -> dict[str, object]:
     if isinstance(event, Phase):
         return {"phase": event.name, "phase_done": event.done, "phase_of": event.of}
+    if isinstance(event, Planned):
+        return {"plan": event}
     if isinstance(event, Started):
         return {"of": event.steps, "step": event.first_step}
     if isinstance(event, StepDone):
         return _stepped(view, event)
     if isinstance(event, Sampled):
-        return {"samples": (*view.samples, (event.step, event.prompt, event.path))[-SAMPLES:]}
+        prompt = f"{event.prompt} (raw)" if event.raw else event.prompt
+        return {"samples": (*view.samples, (event.step, prompt, event.path))[-SAMPLES:]}
+    if isinstance(event, Measured):
+        return {"measured": (*view.measured, (event.step, event.error))[-CURVE:], "held_out": event.held_out,
+                "best_step": event.step if event.best else view.best_step}
+    if isinstance(event, LossesTold):
+        return {"hardest": event.worst}
     if isinstance(event, Saved):
         return {} if event.kind == "state" else {
             "files": (*(path for path in view.files if path != event.path), event.path),
@@ -91,7 +119,9 @@ def _stepped(view: JobView, event: StepDone) -> dict[str, object]:
 
 
 def words(event: Event) -> str:
-    """A line for the log; empty for events that come too often."""
+    """A line for the log, or several; empty for events that come too often."""
+    if isinstance(event, Planned):
+        return "\n".join(plan_lines(event))
     if isinstance(event, Started):
         resumed = f", resumed at step {event.first_step}" if event.first_step else ""
         return (f"Training on {event.checkpoint}: {event.images} images, {event.steps} steps of {event.batch} images"
@@ -99,6 +129,9 @@ def words(event: Event) -> str:
     if isinstance(event, Phase) and event.done == 0 and event.name in ("waiting", "loading", "caching", "saving"):
         return {"waiting": "Waiting for the host.", "loading": "Borrowing the checkpoint.",
                 "caching": f"Encoding {event.of} images.", "saving": "Saving."}[event.name]
+    if isinstance(event, Measured):
+        which = " on held-out images" if event.held_out else ""
+        return f"Step {event.step}: error{which} {event.error:.5g}{', the best so far' if event.best else ''}."
     if isinstance(event, Sampled):
         return f"Step {event.step}: drew {event.prompt!r}."
     if isinstance(event, Saved):

@@ -11,16 +11,17 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 10, 10, 26  # room for the axes' numbers
 Point = tuple[int, float, float]  # step, loss, smoothed loss
 
 
-def loss_chart(curve: Sequence[Point]) -> str:
-    """Loss over steps, raw and smoothed; empty for fewer than two points.
+def loss_chart(curve: Sequence[Point], measured: Sequence[tuple[int, float]] = ()) -> str:
+    """Loss over steps, raw and smoothed, and the measured errors; empty for fewer than two points.
 
     Values that are not finite are left out: an axis cannot hold them, and the run says them in words.
     """
     points = [point for point in curve if math.isfinite(point[1]) and math.isfinite(point[2])]
     if len(points) < 2:
         return ""
-    low, high, marks = _scale([value for _, *pair in points for value in pair])
     last_step = points[-1][0]
+    marked = [point for point in measured if math.isfinite(point[1]) and point[0] <= last_step]
+    low, high, marks = _scale([value for _, *pair in [*points, *marked] for value in pair])
 
     def across(step: float) -> float:
         return _LEFT + (_WIDTH - _LEFT - _RIGHT) * step / last_step
@@ -31,6 +32,8 @@ def loss_chart(curve: Sequence[Point]) -> str:
     def path(column: int) -> str:
         return " ".join(f"{across(point[0]):.1f},{down(point[column]):.1f}" for point in points)
 
+    errors = " ".join(f"{across(step):.1f},{down(error):.1f}" for step, error in marked)
+
     grid = "".join(
         f'<line x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{down(mark):.1f}" y2="{down(mark):.1f}"/>' for mark in marks)
     numbers = "".join(f'<text x="{_LEFT - 6}" y="{down(mark) + 3.5:.1f}" text-anchor="end">{mark:.3g}</text>'
@@ -40,7 +43,7 @@ def loss_chart(curve: Sequence[Point]) -> str:
     return (f'<svg class="pivotal-chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="loss over steps">'
             f'<g class="pivotal-grid">{grid}</g><g class="pivotal-axis">{numbers}{steps}</g>'
             f'<polyline class="pivotal-raw" points="{path(1)}"/><polyline class="pivotal-smooth" points="{path(2)}"/>'
-            "</svg>")
+            + (f'<polyline class="pivotal-measured" points="{errors}"/>' if errors else "") + "</svg>")
 
 
 def _scale(values: Sequence[float]) -> tuple[float, float, list[float]]:

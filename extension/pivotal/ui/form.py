@@ -9,7 +9,8 @@ from typing import Any
 
 import gradio as gr
 
-from pivotal.config.options import Option, Table, parts, tables, walk
+from pivotal.config.options import Option, Table, chapter_of, parts, tables, walk
+from pivotal.ui.finder import draw_finder, draw_reset
 from pivotal.ui.gradio_compat import html, keep_out_of_ui_config, on_change
 from pivotal.ui.rows import flat_from_rows, rows_editor, rows_from_flat, rows_text
 from pivotal.ui.widgets import as_typed, element_id, is_wide, widget_for
@@ -28,8 +29,12 @@ class Form:
         self._options = list(walk(config))
         self._values = values or {}
         self._draw_first_page()
+        titles = {name: title for name, title, _ in self._titles()}
+        draw_finder(self._options, lambda option: "" if option.spec.first_page else titles[_section_of(option.key)])
         for name, title, note in self._titles():
+            self._draw_chapter(name)
             self._draw_section(name, title, note)
+        draw_reset(self.widgets, self._options)
         for other in dict.fromkeys(option.spec.shown_when[0] for option in self._options if option.spec.shown_when):
             self._show_by(other)
 
@@ -70,10 +75,10 @@ class Form:
         pending: list[Option] = []
         for field, hint, row in parts(self.config):
             if row is not None:
-                self._draw_flow(pending)
-                pending = []
-                table = self._tables[field.name]
-                self.editors[field.name] = rows_editor(table, rows_from_flat(self._values, table) or [{}])
+                if self._tables[field.name].first_page:
+                    self._draw_flow(pending)
+                    pending = []
+                    self._draw_rows(field.name, [{}])
                 continue
             prefix = field.name + "." if dataclasses.is_dataclass(hint) else field.name
             pending += [o for o in self._options if o.spec.first_page and _starts(o.key, prefix)]
@@ -81,20 +86,32 @@ class Form:
 
     def _titles(self) -> Iterator[tuple[str, str, str]]:
         yield "", "General", ""
-        for field, hint, _ in parts(self.config):
-            if dataclasses.is_dataclass(hint):
-                yield field.name, field.name.replace("_", " ").capitalize(), (hint.__doc__ or "").split("\n")[0]
+        for field, hint, row in parts(self.config):
+            section = row or hint
+            if dataclasses.is_dataclass(section) and not (row and self._tables[field.name].first_page):
+                yield field.name, field.name.replace("_", " ").capitalize(), (section.__doc__ or "").split("\n")[0]
+
+    def _draw_chapter(self, name: str) -> None:
+        heading = next((chapter_of(field) for field, _, _ in parts(self.config) if field.name == name), "")
+        if heading:
+            html(f'<div class="pivotal-chapter">{escape(heading)}</div>')
 
     def _draw_section(self, name: str, title: str, note: str) -> None:
         inside = [o for o in self._options if _section_of(o.key) == name and not o.spec.first_page]
-        if not inside:
+        if not inside and name not in self._tables:
             return
         with gr.Accordion(title, open=False, visible=self._is_section_shown(name),
                           elem_id=f"pivotal_section_{name or 'general'}") as accordion:
             if note:
                 html(f'<div class="pivotal-note">{escape(note)}</div>')
+            if name in self._tables:
+                self._draw_rows(name, [])
             self._draw_flow(inside)
         self.sections[name] = accordion
+
+    def _draw_rows(self, name: str, usual: list[dict[str, Any]]) -> None:
+        table = self._tables[name]
+        self.editors[name] = rows_editor(table, rows_from_flat(self._values, table) or usual)
 
     def _draw_flow(self, options: Sequence[Option]) -> None:
         """Wide widgets on lines of their own, the others side by side."""

@@ -10,6 +10,7 @@ from html import escape
 from pathlib import Path
 from urllib.parse import quote
 
+from pivotal.jobs.plan_words import bucket_words, concept_words, plan_sentence
 from pivotal.jobs.view import JobView
 from pivotal.ui.chart import loss_chart
 
@@ -26,8 +27,8 @@ def progress_html(view: JobView, label: Callable[[str], str] = str) -> str:
     """`view` as a fragment; `label` gives the page's name of an option."""
     pieces = [_part("head", _head(view), state=view.state), _part("problems", _problems(view, label))]
     if view.state != "idle":
-        pieces += [_part("chart", _chart(view)), _part("files", _files(view)), _part("samples", _samples(view)),
-                   _part("log", _log(view))]
+        pieces += [_part("plan", _plan(view)), _part("chart", _chart(view)), _part("files", _files(view)),
+                   _part("samples", _samples(view)), _part("log", _log(view))]
     return "".join(pieces)
 
 
@@ -115,12 +116,45 @@ def problem_list(problems: Mapping[str, str], label: Callable[[str], str]) -> st
     return f'<ul class="pivotal-problem-list">{"".join(lines)}</ul>'
 
 
+def _plan(view: JobView) -> str:
+    """The sum of images, batches and steps; sources and sizes where there is more than one."""
+    plan = view.plan
+    if plan is None:
+        return ""
+    more = [concept_words(concept) for concept in plan.concepts] if len(plan.concepts) > 1 else []
+    more += [bucket_words(bucket) for bucket in plan.buckets]
+    lines = "".join(f"<li>{escape(line)}</li>" for line in more)
+    folded = _folded("Sources and sizes", lines) if len(more) > 1 else ""
+    return f'<div class="pivotal-note">{escape(plan_sentence(plan))}</div>{folded}'
+
+
+def _folded(title: str, lines: str) -> str:
+    return f'<details class="pivotal-fold"><summary>{title}</summary><ul>{lines}</ul></details>'
+
+
 def _chart(view: JobView) -> str:
-    chart = loss_chart(view.curve)
+    chart = loss_chart(view.curve, view.measured)
     if not chart:
         return ""
     return ('<div class="pivotal-title">Loss <span class="pivotal-key-raw">each step</span> '
-            f'<span class="pivotal-key-smooth">smoothed</span></div>{chart}')
+            f'<span class="pivotal-key-smooth">smoothed</span>{_measured_key(view)}</div>{chart}{_hardest(view)}')
+
+
+def _measured_key(view: JobView) -> str:
+    if not view.measured:
+        return ""
+    words = "on held-out images" if view.held_out else "measured"
+    best = "" if view.best_step is None else f", best at step {view.best_step}"
+    return f' <span class="pivotal-key-measured">{words}{best}</span>'
+
+
+def _hardest(view: JobView) -> str:
+    """The images with the highest loss; that is where captions or pictures may be wrong."""
+    if len(view.hardest) < 2:
+        return ""
+    lines = "".join(f"<li><code>{escape(image.path.name)}</code> {image.relative:.2f} times the usual loss, seen "
+                    f"{image.times} times</li>" for image in view.hardest)
+    return _folded("Hardest images", lines)
 
 
 def _files(view: JobView) -> str:

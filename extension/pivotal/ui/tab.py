@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from json import dumps
 from typing import Any
 
 import gradio as gr
 
-from pivotal.config.build import build
+from pivotal.config.build import build, draft
 from pivotal.config.files import dump_run, parse_run
+from pivotal.config.imports.read import import_text
 from pivotal.config.train import TrainConfig
 from pivotal.errors import OptionError, PivotalError
 from pivotal.jobs.desk import Desk
+from pivotal.jobs.plan_words import plan_lines
+from pivotal.ui.courses import draw_courses
 from pivotal.ui.demo import TOY, demo_run
 from pivotal.ui.form import Form
 from pivotal.ui.gradio_compat import html, keep_out_of_ui_config, on_click
 from pivotal.ui.labels import label_of_key
+from pivotal.ui.presets import Presets, imported_html
 from pivotal.ui.progress import problem_list
+from pivotal.ui.timesteps import draw_timesteps
 from pivotal.ui.tools import draw_tools
 
 log = logging.getLogger(__name__)
@@ -31,25 +36,37 @@ _PANEL_ADDRESS = "pivotal/v1/job/panel"  # of the API, relative to the page
 def build_tab(desk: Desk) -> None:
     """Draws the tab inside the gradio Blocks that is being made."""
     demo = demo_run()
+    presets = Presets(desk.host)
     with gr.Row(elem_id="pivotal_page"):
         with gr.Column(scale=3, min_width=360):
+            presets.draw_choice()
             form = Form(TrainConfig, demo if _is_toy(desk) else {})
-            run_file, to_file, from_file = _draw_run_file()
+            draw_courses(form)
+            draw_timesteps(form)
+            run_file, to_file, from_file, imported = _draw_run_file(presets)
             _draw_counter()
             draw_tools()
         with gr.Column(scale=2, min_width=320):
             with gr.Row():
                 train, stop, resume = _draw_buttons()
+            with gr.Row():
+                sample, save = (_button("Sample now", "pivotal_sample_now", size="sm", min_width=80),
+                                _button("Save now", "pivotal_save_now", size="sm", min_width=80))
+                plan = _button("Check and plan", "pivotal_plan", size="sm", min_width=80)
             use_demo = _button("Fill in the demo", "pivotal_use_demo", size="sm") if demo else None
             answer = html("", elem_id="pivotal_answer")
             html(f'<div class="pivotal-slot" data-pivotal-source="{_PANEL_ADDRESS}"></div>', elem_id="pivotal_progress")
     actions = _Actions(desk, form)
+    presets.connect(form)
     told = [answer, *form.sections.values()]
     on_click(train, actions.train, form.inputs, told)
+    on_click(plan, actions.plan, form.inputs, told)
     on_click(resume, actions.resume, form.inputs, told)
     on_click(stop, actions.stop, [], [answer])
+    on_click(sample, actions.sample, [], [answer])
+    on_click(save, actions.save, [], [answer])
     on_click(to_file, actions.write_run_file, form.inputs, [run_file, *told])
-    on_click(from_file, actions.read_run_file, [run_file], [*form.inputs, *told])
+    on_click(from_file, actions.read_run_file, [run_file], [*form.inputs, *told, imported])
     if use_demo:
         on_click(use_demo, lambda: form.filled(demo), [], form.inputs)
 
@@ -69,14 +86,17 @@ def _draw_buttons() -> tuple[Any, Any, Any]:
             _button("Resume", "pivotal_resume", min_width=80))
 
 
-def _draw_run_file() -> tuple[Any, Any, Any]:
+def _draw_run_file(presets: Presets) -> tuple[Any, Any, Any, Any]:
     with gr.Accordion("Run file", open=False, elem_id="pivotal_section_run_file"):
-        html('<div class="pivotal-note">The form as a file: to keep, or for <code>install.py train RUN.yaml</code>.</div>')
+        html('<div class="pivotal-note">The form as a file: to keep, or for <code>install.py train RUN.yaml</code>. Settings '
+             "of kohya (.json, .toml), OneTrainer (.json) and Invoke Training (.yaml) are understood here, too.</div>")
         text = keep_out_of_ui_config(gr.Textbox(label="YAML", lines=8, max_lines=30, elem_id="pivotal_run_file"))
         with gr.Row():
             to_file = _button("Write it from the form", "pivotal_to_run_file")
             from_file = _button("Fill the form from it", "pivotal_from_run_file")
-    return text, to_file, from_file
+        imported = html("", elem_id="pivotal_imported")
+        presets.draw_keeping()
+    return text, to_file, from_file, imported
 
 
 def _draw_counter() -> None:
@@ -99,8 +119,25 @@ class _Actions:
     def resume(self, *values: Any) -> list[Any]:
         return self._told(lambda: self.desk.start(self.form.flat(values), resume=True))
 
+    def plan(self, *values: Any) -> list[Any]:
+        """Checks everything, starts nothing, and tells what the run would see."""
+        run, lines = self.desk.view().id, []
+
+        def look() -> None:
+            plan, notices = self.desk.plan(self.form.flat(values))
+            lines.extend([*plan_lines(plan), *notices.values()])
+
+        told = self._told(look)
+        return self._answer(run, lines=lines) if lines else told
+
     def stop(self) -> Any:
         return self._told(self.desk.stop)[0]
+
+    def sample(self) -> Any:
+        return self._told(self.desk.sample_now)[0]
+
+    def save(self) -> Any:
+        return self._told(self.desk.save_now)[0]
 
     def write_run_file(self, *values: Any) -> list[Any]:
         made: list[str] = []
@@ -108,15 +145,23 @@ class _Actions:
         return [gr.update(value=made[0]) if made else gr.update(), *told]
 
     def read_run_file(self, text: str) -> list[Any]:
+        """A run file must be good; what another trainer wrote is filled in as far as it goes, with what is to be mended."""
         filled: list[Any] = []
+        report = ""
 
         def read() -> None:
-            flat = parse_run(text or "", "the run file")
-            build(TrainConfig, flat)
-            filled.extend(self.form.filled(flat))
+            nonlocal report
+            found = import_text(text or "", "the run file")
+            flat = found.flat if found else parse_run(text or "", "the run file")
+            problems = draft(TrainConfig, flat)[1]
+            if found or not problems:
+                filled.extend(self.form.filled(flat))
+                report = imported_html(found) if found else ""
+            if problems:
+                raise OptionError(problems)
 
         told = self._told(read)
-        return [*(filled or [gr.update() for _ in self.form.inputs]), *told]
+        return [*(filled or [gr.update() for _ in self.form.inputs]), *told, gr.update(value=report)]
 
     def _told(self, work: Callable[[], Any]) -> list[Any]:
         """Does `work`; the updates that tell how it went: the answer, and the sections to unfold."""
@@ -132,13 +177,15 @@ class _Actions:
             return self._answer(run, text=f"That did not work: {type(error).__name__}. The host's log has the details.")
         return self._answer(run)
 
-    def _answer(self, run: str, problems: Mapping[str, str] | None = None, text: str = "") -> list[Any]:
+    def _answer(self, run: str, problems: Mapping[str, str] | None = None, text: str = "",
+                lines: Sequence[str] = ()) -> list[Any]:
         problems = problems or {}
         words = escape(text)
         if problems:
             count = "One option needs" if len(problems) == 1 else f"{len(problems)} options need"
             words = f"{count} attention:" + problem_list(problems, lambda key: label_of_key(TrainConfig, key))
         inner = f'<div class="pivotal-error">{words}</div>' if words else ""
+        inner += "".join(f'<div class="pivotal-note">{escape(line)}</div>' for line in lines)
         data = escape(dumps(problems), quote=True)
         answer = f'<div data-pivotal-answer="{escape(run)}" data-pivotal-problems="{data}">{inner}</div>'
         return [gr.update(value=answer), *self.form.opened(problems)]

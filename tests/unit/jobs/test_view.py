@@ -7,7 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from pivotal.events import Failed, Finished, Noticed, Phase, Sampled, Saved, Started, StepDone, as_json
+from pivotal.events import (
+    Failed,
+    Finished,
+    ImageLoss,
+    LossesTold,
+    Measured,
+    Noticed,
+    Phase,
+    Sampled,
+    Saved,
+    Started,
+    StepDone,
+    as_json,
+)
 from pivotal.jobs.view import CURVE, LOG, JobView, fold
 
 
@@ -44,6 +57,17 @@ def test_samples_files_and_the_log_are_kept_and_the_log_is_short():
     assert len(view.log) == LOG and view.log[-1] == "line 99"
 
 
+def test_measurements_and_the_hardest_images_are_kept():
+    worst = (ImageLoss(Path("a.png"), 4, 0.3, 1.7),)
+    view = folded([*(Measured(step, error, {}, {}, True, best) for step, error, best in (
+        (0, 0.5, False), (10, 0.4, True), (20, 0.45, False))), LossesTold(worst, {"0": 0.2}, None)])
+    assert view.measured == ((0, 0.5), (10, 0.4), (20, 0.45)) and view.best_step == 10 and view.held_out
+    assert view.hardest == worst
+    assert view.log == ("Step 0: error on held-out images 0.5.", "Step 10: error on held-out images 0.4, the best so far.",
+                        "Step 20: error on held-out images 0.45.")
+    assert folded([Sampled(1, "a", Path("p"), 3, True)]).samples == ((1, "a (raw)", Path("p")),)
+
+
 @pytest.mark.parametrize(("event", "state"), [
     (Finished(20, 1.0, 0.1, (Path("e"),), False), "finished"), (Finished(3, 1.0, 0.1, (), True), "stopped"),
     (Failed("no", {"seed": "bad"}), "failed")])
@@ -55,6 +79,8 @@ def test_the_last_event_decides_the_state(event, state):
 
 def test_every_event_is_json():
     for event in (Phase("training"), Started(1, 2, 3, "x"), *steps(1, 1), Sampled(1, "p", Path("a")),
+                  Measured(1, 0.1, {"100": 0.1}, {"cats": 0.2}, True, False),
+                  LossesTold((ImageLoss(Path("a"), 1, 0.1, 1.0),), {"0": 0.2}, Path("b")),
                   Saved(1, Path("a"), "state", False), Noticed("n"), Failed("f", {"a": "b"}),
                   Finished(1, 2.0, None, (Path("a"),), False)):
         assert json.loads(json.dumps(as_json(event)))["event"] == type(event).__name__

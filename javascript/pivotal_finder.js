@@ -1,0 +1,199 @@
+// Over the form: finds options by a word, marks those that differ from their defaults, and asks for them to be set back.
+// What there is to find stands as JSON in data-pivotal-options.
+(function () {
+    "use strict";
+
+    const TICK_MS = 700;
+    const MOST = 12;
+    let source = "";
+    let options = [];
+
+    function read() {
+        const element = document.querySelector("[data-pivotal-options]");
+        if (!element) return false;
+        if (element.dataset.pivotalOptions !== source) {
+            source = element.dataset.pivotalOptions;
+            options = JSON.parse(source);
+        }
+        return true;
+    }
+
+    // ---- values
+
+    function field(option) {
+        const box = document.getElementById(option.id);
+        return box && box.querySelector("textarea, input:not([type=range])");
+    }
+
+    function isChanged(option) {
+        const input = field(option);
+        if (!input) return false;
+        if (input.type === "checkbox") return input.checked !== option.default;
+        const value = input.value;
+        if (value === option.default) return false;
+        const [a, b] = [Number(value), Number(option.default)];
+        return !(value.trim() && option.default.trim() && a === b);
+    }
+
+    // ---- marks
+
+    // gradio 3 folds by a div, later ones by a button.
+    function headerOf(section) {
+        return section.querySelector(".label-wrap") || section.querySelector("button");
+    }
+
+    function sectionOf(option) {
+        const box = document.getElementById(`${option.id}_box`);
+        return box && box.closest("[id^=pivotal_section_]");
+    }
+
+    function ask(keys) {
+        const box = document.querySelector("#pivotal_reset_keys textarea, #pivotal_reset_keys input");
+        const button = document.getElementById("pivotal_reset");
+        if (!box || !button) return;
+        box.value = keys.join(" ");
+        box.dispatchEvent(new Event("input", { bubbles: true }));
+        // gradio takes a text box's value a moment after its event.
+        setTimeout(() => (button.tagName === "BUTTON" ? button : button.querySelector("button")).click(), 60);
+    }
+
+    function resetButton(title, keys) {
+        const button = document.createElement("button");
+        button.type = "button";
+        button.className = "pivotal-reset";
+        button.textContent = "↺";
+        button.title = title;
+        button.setAttribute("aria-label", title);
+        button.addEventListener("click", (event) => {
+            event.stopPropagation();
+            event.preventDefault();
+            ask(keys());
+        });
+        return button;
+    }
+
+    function markField(option, changed) {
+        const box = document.getElementById(`${option.id}_box`);
+        if (!box || box.classList.contains("pivotal-changed") === changed) return;
+        box.classList.toggle("pivotal-changed", changed);
+        const old = box.querySelector(":scope .pivotal-reset");
+        if (old) old.remove();
+        if (!changed) return;
+        const text = option.default === "" ? "empty" : String(option.default);
+        box.appendChild(resetButton(`Back to the default: ${text}`, () => [option.key]));
+    }
+
+    function markSection(section, changed) {
+        const header = headerOf(section);
+        if (!header) return;
+        let badge = header.querySelector(".pivotal-count");
+        if (!changed.length) {
+            if (badge) badge.remove();
+            return;
+        }
+        if (!badge) {
+            badge = document.createElement("span");
+            badge.className = "pivotal-count";
+            // Beside the title, not after it: gradio spreads what a header holds over its width.
+            (header.querySelector("span") || header).appendChild(badge);
+        }
+        const text = `${changed.length} changed`;
+        if (badge.textContent !== text) badge.textContent = text;
+        badge.title = changed.map((option) => option.label).join(", ");
+    }
+
+    function mark() {
+        if (!read()) return;
+        const sections = new Map();
+        for (const option of options) {
+            const changed = isChanged(option);
+            markField(option, changed);
+            const section = sectionOf(option);
+            if (!section) continue;
+            if (!sections.has(section)) sections.set(section, []);
+            if (changed) sections.get(section).push(option);
+        }
+        sections.forEach((changed, section) => markSection(section, changed));
+    }
+
+    // ---- search
+
+    function rank(option, words) {
+        const label = option.label.toLowerCase();
+        const all = `${label} ${option.key} ${option.place} ${option.help}`.toLowerCase();
+        if (!words.every((word) => all.includes(word))) return -1;
+        return words.reduce((sum, word) => sum + (label.startsWith(word) ? 4 : label.includes(word) ? 3
+            : option.key.includes(word) ? 2 : 1), 0);
+    }
+
+    function find(text) {
+        const words = text.toLowerCase().split(/\s+/).filter(Boolean);
+        if (!words.length) return [];
+        return options.map((option) => [rank(option, words), option]).filter(([points]) => points > 0)
+            .sort((a, b) => b[0] - a[0]).slice(0, MOST).map(([, option]) => option);
+    }
+
+    function isOpen(section) {
+        const header = headerOf(section);
+        return !header || header.classList.contains("open") || header.getAttribute("aria-expanded") === "true";
+    }
+
+    function flash(box) {
+        box.scrollIntoView({ behavior: "smooth", block: "center" });
+        box.classList.add("pivotal-flash");
+        setTimeout(() => box.classList.remove("pivotal-flash"), 1600);
+    }
+
+    function go(option) {
+        const section = document.getElementById(`pivotal_section_${option.key.includes(".") ? option.key.split(".")[0] : "general"}`);
+        const inside = document.getElementById(`${option.id}_box`);
+        const folded = section && (!inside || section.contains(inside)) && !isOpen(section);
+        if (folded) headerOf(section).click();
+        setTimeout(() => {
+            const box = document.getElementById(`${option.id}_box`);
+            if (box && box.offsetParent) flash(box);
+            else if (section && section.offsetParent) flash(section);
+        }, folded ? 250 : 0);
+    }
+
+    function entry(option) {
+        const line = document.createElement("button");
+        line.type = "button";
+        line.className = "pivotal-hit";
+        line.setAttribute("role", "option");
+        const name = document.createElement("b");
+        name.textContent = option.label;
+        const place = document.createElement("span");
+        place.textContent = option.place;
+        const help = document.createElement("small");
+        help.textContent = option.help;
+        line.append(name, place, help);
+        line.addEventListener("click", () => go(option));
+        return line;
+    }
+
+    function show(input) {
+        const list = input.parentElement.querySelector(".pivotal-found");
+        const hits = find(input.value);
+        list.replaceChildren(...hits.map(entry));
+        if (input.value.trim() && !hits.length) list.textContent = "No option has such words.";
+        list.hidden = !input.value.trim();
+    }
+
+    document.addEventListener("input", (event) => {
+        if (event.target.classList && event.target.classList.contains("pivotal-search") && read()) show(event.target);
+    });
+    document.addEventListener("keydown", (event) => {
+        const input = event.target;
+        if (!input.classList || !input.classList.contains("pivotal-search")) return;
+        if (event.key === "Escape") {
+            input.value = "";
+            show(input);
+        } else if (event.key === "Enter") {
+            event.preventDefault();
+            const first = find(input.value)[0];
+            if (first) go(first);
+        }
+    });
+    setInterval(mark, TICK_MS);
+})();

@@ -1,0 +1,186 @@
+"""Whole runs on more than one folder of images of one size."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from PIL import Image
+
+from fake_host import FakeHost, write_dataset
+from pivotal.errors import OptionError
+from pivotal.events import Finished, Measured, Noticed, Planned, StepDone
+from pivotal.formats.embedding_file import read_embedding
+from pivotal.jobs.checks import make_plan, planned_run
+from pivotal.jobs.plan_words import plan_lines
+from runs import QUICK, carry_out, fingerprint
+
+
+def shaped(folder, sizes, word="zkteal"):
+    """Pictures of `sizes` (width, height) with captions."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for index, size in enumerate(sizes):
+        Image.new("RGB", size, (20 * index, 140, 140)).save(folder / f"{index:02d}.png")
+        (folder / f"{index:02d}.txt").write_text(f"a {word} circle, number {index}", encoding="utf-8")
+    return folder
+
+
+def vectors(host_folder):
+    return read_embedding(host_folder / "embeddings" / "zkteal.safetensors", 1)[0]
+
+
+def planned(events):
+    return next(event for event in events if isinstance(event, Planned))
+
+
+def test_concepts_of_every_kind_are_trained_on_measured_and_told(tmp_path):
+    rows = [{"image": str(path), "text": "a zkteal thing"} for path in write_dataset(tmp_path / "listed", 3).glob("*.png")]
+    (tmp_path / "all.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    changes = {
+        "concepts__0__folder": str(tmp_path / "all.jsonl"), "concepts__0__repeats": 2, "concepts__0__loss_weight": 0.5,
+        "concepts__1__folder": str(write_dataset(tmp_path / "others", 7, word="ball")), "concepts__1__kind": "regularization",
+        "concepts__2__folder": str(write_dataset(tmp_path / "held", 3)), "concepts__2__kind": "validation",
+        "concepts__3__folder": "nowhere", "concepts__3__enabled": False}
+    host = FakeHost(tmp_path / "host")
+    before = fingerprint(host)
+    outcome, events = carry_out(host, write_dataset(tmp_path / "main", 4), measure__images=3, **changes)
+    assert isinstance(events[-1], Finished) and fingerprint(host) == before
+    plan = planned(events)
+    assert [(concept.name, concept.kind, concept.images, pytest.approx(concept.per_epoch)) for concept in plan.concepts] == [
+        ("main", "training", 4, 4), ("all", "training", 3, 6), ("others", "regularization", 7, 10)]
+    assert plan.images_per_epoch == pytest.approx(20) and plan.epochs == pytest.approx(8 * 2 / 20)
+    assert any(isinstance(event, Measured) and event.held_out for event in events)
+    assert set(outcome.metrics) >= {"error_before", "error_after"}
+
+
+def test_numbered_folders_train_as_often_as_they_say(tmp_path):
+    write_dataset(tmp_path / "d" / "3_zkteal ring", 2)
+    write_dataset(tmp_path / "d" / "1_ball", 2, word="ball")
+    for path in (tmp_path / "d" / "3_zkteal ring").glob("*.txt"):
+        path.unlink()
+    plan = make_plan(QUICK | {"dataset.folder": str(tmp_path / "d"), "dataset.repeats_in_names": True, "length.epochs": 2},
+                     FakeHost(tmp_path / "host"))
+    assert plan.captions.all_texts() == ["a ball circle number 0", "a ball circle number 1", "zkteal ring"]
+    assert plan.config.length.steps == 2 * 8 / 2
+    _, events = carry_out(FakeHost(tmp_path / "host"), tmp_path / "d", dataset__repeats_in_names=True, length__epochs=2)
+    assert len([event for event in events if isinstance(event, StepDone)]) == 8
+
+
+MIXED = [(64, 64), (64, 128), (128, 64), (64, 64), (64, 128), (64, 72)]
+
+
+@pytest.mark.parametrize("more", [{}, {"buckets__incomplete": "fill", "dataset__repeats": 1.5, "cache__latents": "off"},
+                                  {"dataset__resolution": "64, 96", "buckets__step": 8, "augment__flip": 0.5}])
+def test_a_resumed_run_on_mixed_sizes_ends_as_an_unbroken_one(tmp_path, more):
+    images = shaped(tmp_path / "images", MIXED)
+    changes = {"batch__size": 2, "batch__accumulation": 2, "caption__shuffle": True, "caption__tag_dropout": 0.2,
+               "buckets__step": 16, "length__steps": 6} | more
+    _, events = carry_out(FakeHost(tmp_path / "whole"), images, **changes)
+    assert isinstance(events[-1], Finished) and len(planned(events).buckets) >= 3
+    carry_out(FakeHost(tmp_path / "parts"), images, stop_after=3, **changes)
+    with pytest.raises(OptionError) as error:  # another image would change the order
+        carry_out(FakeHost(tmp_path / "parts"), images, resume=True, concepts__0__folder=str(images), **changes)
+    assert "concepts.0.repeats" in error.value.problems and "concepts.0.folder" not in error.value.problems
+    carry_out(FakeHost(tmp_path / "parts"), images, resume=True, **changes)
+    assert torch.equal(vectors(tmp_path / "whole"), vectors(tmp_path / "parts"))
+
+
+def test_regularization_and_weights_change_what_is_learned_and_a_weight_of_nothing_is_no_image(tmp_path):
+    images, others = write_dataset(tmp_path / "images", 4), write_dataset(tmp_path / "others", 4, colour=(200, 20, 20))
+    base = {"concepts__0__folder": str(others), "batch__size": 4, "length__steps": 4}
+    runs = {"trained": {}, "kept": {"concepts__0__kind": "regularization"},
+            "prior": {"concepts__0__kind": "regularization", "dataset__regularization": "prediction"},
+            "silent": {"concepts__0__loss_weight": 0}, "silent prior": {"concepts__0__kind": "regularization",
+                                                                       "dataset__prior_weight": 0}}
+    found = {}
+    for name, changes in runs.items():
+        carry_out(FakeHost(tmp_path / name), images, **base, **changes)
+        found[name] = vectors(tmp_path / name)
+    # Of a regularization image the same is learned as of a training image: itself. Not so of a prediction.
+    assert torch.equal(found["trained"], found["kept"]) and torch.equal(found["silent"], found["silent prior"])
+    assert not torch.equal(found["trained"], found["prior"]) and not torch.equal(found["trained"], found["silent"])
+
+
+def test_weighted_captions_are_learned_with_their_weights(tmp_path):
+    images = write_dataset(tmp_path / "images", 2)
+    for path in images.glob("*.txt"):
+        path.write_text("a (zkteal:1.4) circle", encoding="utf-8")
+    for name, weighted in (("plain", False), ("weighted", True)):
+        _, events = carry_out(FakeHost(tmp_path / name), images, length__steps=2, caption__weighted=weighted)
+        assert isinstance(events[-1], Finished)
+    assert not torch.equal(vectors(tmp_path / "plain"), vectors(tmp_path / "weighted"))
+
+
+def test_captions_with_sides_and_mirrored_images_are_noticed(tmp_path):
+    images = write_dataset(tmp_path / "images", 2)
+    (images / "00.txt").write_text("a zkteal circle, looking Left", encoding="utf-8")
+    _, events = carry_out(FakeHost(tmp_path / "host"), images, length__steps=1, augment__flip=0.5)
+    assert [event.key for event in events if isinstance(event, Noticed) and "left or right" in event.text] == ["augment.flip"]
+
+
+def test_the_plan_says_how_images_and_steps_come_to_each_other(tmp_path):
+    images = write_dataset(tmp_path / "images", 40)
+    plan = make_plan(QUICK | {"dataset.folder": str(images), "dataset.repeats": 10, "batch.size": 4, "length.steps": 500},
+                     FakeHost(tmp_path / "host"))
+    told = planned_run(plan, FakeHost(tmp_path / "host"))
+    assert plan_lines(told)[-1] == ("40 images x 10 repeats / batch 4 / accumulation 1 = 100 steps an epoch; "
+                                    "500 steps are 5 epochs (2000 images seen).")
+    assert sum(bucket.images for bucket in told.buckets) == 40 and told.enlarged == 0
+    small = make_plan(QUICK | {"dataset.folder": str(images), "dataset.resolution": "128"}, FakeHost(tmp_path / "host"))
+    assert planned_run(small, FakeHost(tmp_path / "host")).enlarged > 0
+
+
+def test_what_is_wrong_with_a_concept_is_told_under_its_key(tmp_path):
+    images = write_dataset(tmp_path / "images", 2)
+    with pytest.raises(OptionError) as error:
+        make_plan(QUICK | {"dataset.folder": str(images), "concepts.0.folder": str(tmp_path / "none"),
+                           "concepts.1.kind": "training", "concepts.2.folder": str(images), "concepts.2.captions": "text",
+                           "concepts.3.repeats": 0}, FakeHost(tmp_path))
+    found = error.value.problems
+    assert "does not exist" in found["concepts.0.folder"] and "needs the folder" in found["concepts.1.folder"]
+    assert "needs a text" in found["concepts.2.text"] and "more than 0" in found["concepts.3.repeats"]
+    with pytest.raises(OptionError) as error:
+        make_plan(QUICK | {"dataset.folder": str(images), "concepts.0.folder": str(images), "concepts.0.repeats_in_names": True,
+                           "caption.keep_separator": "a", "caption.delimiter": ""}, FakeHost(tmp_path))
+    assert set(error.value.problems) == {"concepts.0.folder", "caption.delimiter"}
+    with pytest.raises(OptionError) as error:
+        make_plan(QUICK | {"concepts.0.folder": str(images), "concepts.0.kind": "regularization"}, FakeHost(tmp_path))
+    assert list(error.value.problems) == ["dataset.folder"]
+    assert make_plan(QUICK | {"concepts.0.folder": str(images)}, FakeHost(tmp_path)).captions.items
+
+
+def test_what_is_allowed_and_perhaps_not_meant_is_noticed(tmp_path):
+    images = write_dataset(tmp_path / "d" / "2023_zkteal photos", 3)
+    (images / "00.txt").write_text("a (zkteal, round:1.2) circle", encoding="utf-8")
+    plan = make_plan(QUICK | {"dataset.folder": str(tmp_path / "d"), "dataset.repeats_in_names": True, "length.steps": 1,
+                              "caption.weighted": True, "caption.shuffle": True, "augment.flip": 0.5}, FakeHost(tmp_path))
+    assert "2023 repeats" in plan.notices["dataset.repeats_in_names"]
+    assert "2 of its 3 images" in plan.notices["length.steps"] and "(zkteal, round" in plan.notices["caption.weighted"]
+    assert "augment.flip" not in plan.notices
+    plan = make_plan(QUICK | {"dataset.folder": str(images), "caption.tags_to_drop": ["a"], "caption.keep_tags": 2,
+                              "dataset.regularization": "prediction"}, FakeHost(tmp_path))
+    assert set(plan.notices) == {"caption.tags_to_drop", "caption.keep_tags", "dataset.regularization"}
+
+
+def test_a_placeholder_that_is_always_cut_off_is_told_before_the_start(tmp_path):
+    images = write_dataset(tmp_path / "d", 2)
+    for path in images.glob("*.txt"):
+        path.write_text("word " * 80 + "zkteal", encoding="utf-8")
+    flat = QUICK | {"dataset.folder": str(images)}
+    with pytest.raises(OptionError) as error:
+        make_plan(flat | {"caption.max_tokens": "75"}, FakeHost(tmp_path))
+    assert list(error.value.problems) == ["embeddings.0.placeholder"]
+    assert make_plan(flat | {"caption.max_tokens": "150"}, FakeHost(tmp_path)).captions.items
+
+
+def test_regularization_images_get_none_of_the_runs_own_words(tmp_path):
+    images, others = write_dataset(tmp_path / "d", 2), write_dataset(tmp_path / "others", 2, word="ball")
+    flat = QUICK | {"dataset.folder": str(images), "dataset.captions": "own", "dataset.templates": ["a photo of [name]"],
+                    "caption.trigger_word": "mara", "concepts.0.folder": str(others), "concepts.0.kind": "regularization"}
+    plan = make_plan(flat, FakeHost(tmp_path))
+    assert plan.captions.all_texts() == ["mara, a photo of zkteal", "a photo of zkteal"]
+    assert "'zkteal'" in plan.notices["dataset.regularization"]
+    plan = make_plan(flat | {"concepts.0.text": "ball"}, FakeHost(tmp_path))
+    assert plan.captions.all_texts() == ["mara, a photo of zkteal", "a photo of ball"]
+    assert "dataset.regularization" not in plan.notices
