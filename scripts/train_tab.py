@@ -10,11 +10,11 @@ if EXTENSION not in sys.path:
 
 try:
     from pivotal.register import register_in_webui
+
+    register_in_webui()  # which imports what only some WebUIs need
 except ImportError as error:
     # The host must start without us. Its own loader would print a traceback and no remedy.
     print(f"Pivotal's Train tab is not available: {error}. The tab says how to install what is missing.")
     from pivotal.incomplete import show_what_is_missing
 
     show_what_is_missing(error)
-else:
-    register_in_webui()

@@ -31,3 +31,7 @@ class FormatError(PivotalError):
 
 class TrainingError(PivotalError):
     """A run cannot go on, for instance because its loss is not a number."""
+
+
+class LogError(PivotalError):
+    """A log cannot be written; no run ends by it."""

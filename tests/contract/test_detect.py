@@ -1,8 +1,10 @@
 """Which host a process is."""
 
+import runpy
 import sys
 import types
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -44,3 +46,15 @@ def test_an_unknown_relative_is_told_what_it_lacks(webui, monkeypatch):
     monkeypatch.delitem(sys.modules, "modules.sd_hijack")
     with pytest.raises(HostError, match=r"none of those that Pivotal knows \(SD\.Next, .*it lacks .*modules\.sd_hijack"):
         detect()
+
+
+def test_a_package_that_only_one_adapter_needs_is_told_of_when_it_is_missing(webui, monkeypatch):
+    """Adapters are imported when their WebUI is found, long after the script's own imports."""
+    (kind,) = [kind for kind in KINDS if kind.told == "SD.Next"]
+    fake_module(monkeypatch, "modules.processing_diffusers")
+    setattr(fake_module(monkeypatch, kind.module), f"{kind.prefix}Host", types.SimpleNamespace)
+    monkeypatch.setitem(sys.modules, f"{kind.module}_shell", None)  # importing it is a ModuleNotFoundError
+    told = []
+    monkeypatch.setattr("pivotal.incomplete.show_what_is_missing", told.append)
+    runpy.run_path(str(Path(__file__).parents[2] / "scripts" / "train_tab.py"))
+    assert [f"{kind.module}_shell" in str(error) for error in told] == [True]

@@ -1,10 +1,12 @@
-"""The tokenizers of AUTOMATIC1111's loaded model. Seen with 1.10.1."""
+"""The tokenizers of AUTOMATIC1111's loaded model, and what its prompt box knows. Seen with 1.10.1."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from pivotal.hosts.a1111_guard import loaded_model
+from pivotal.hosts.protocol import PromptContext
 from pivotal.models.families import FAMILIES
 
 
@@ -40,6 +42,22 @@ def tokenizers(model: Any, family: str) -> dict[str, Any]:
     found = [_tokenizer(part) for part in parts if hasattr(part, "tokenize")]
     names = [encoder.name for encoder in FAMILIES[family].encoders]
     return dict(zip(names, found, strict=True)) if len(found) == len(names) else {}
+
+
+def prompt_context(family_of: Callable[[Any], str], own_tokenizer: Callable[[], Any]) -> PromptContext:
+    """See hosts.protocol.Host.prompt_context.
+
+    Args:
+        family_of: of the host's model.
+        own_tokenizer: makes the one to count with while the host has none.
+    """
+    from modules import sd_hijack
+
+    model = loaded_model()
+    encoders = tokenizers(model, family_of(model)) or {"clip_l": own_tokenizer()}
+    # A copy made in one go: another thread may be reading the folder anew.
+    known = list(sd_hijack.model_hijack.embedding_db.word_embeddings.items())
+    return PromptContext(encoders, {name: embedding.vectors for name, embedding in known})
 
 
 def _tokenizer(encoder: Any) -> Any:

@@ -5,28 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pivotal.errors import FormatError, HostError
 from pivotal.hosts.a1111_queue import Turn
+from pivotal.hosts.checkpoint_list import by_name, listed_name
 from pivotal.hosts.embedded.checkpoints import CheckpointFile, describe
-from pivotal.hosts.folders import made
-from pivotal.hosts.forge_bundles import reads_bundles
-from pivotal.hosts.forge_checkpoint import (
-    by_name,
-    listed_name,
-    loaded_model,
-    needs_reload,
-    selected,
-    switched_to,
-)
+from pivotal.hosts.folders import webui_folders
+from pivotal.hosts.forge_bundles import UNKNOWN_KEYS, reads_bundles
+from pivotal.hosts.forge_checkpoint import loaded_model, needs_reload, selected, switched_to
 from pivotal.hosts.forge_guard import Guard
 from pivotal.hosts.forge_model import family_of, input_blocks, model_over, refuse_what_cannot_be_shared, take_out_networks
 from pivotal.hosts.forge_refresh import forget_prompts, let_go_of_files, refresh_embedding, refresh_networks
 from pivotal.hosts.forge_text import engines, tokenizers
-from pivotal.hosts.protocol import Checkpoint, Folders, PromptContext
+from pivotal.hosts.own_tokenizer import OwnTokenizer
+from pivotal.hosts.protocol import Checkpoint, Folders, NetworkReader, PromptContext
 from pivotal.models.diffusion import DiffusionModel
-from pivotal.prompts.vocabulary import clip_tokenizer
 
 T = TypeVar("T")
 
@@ -39,11 +33,14 @@ class ForgeHost:
     """
 
     name = "forge"
+    # packages_3rdparty/comfyui_lora_collection/lora.py, load_lora.
+    network_reader = NetworkReader(dict.fromkeys(("oft", "boft", "ia3"), "Forge leaves its files out, as it does not know them"),
+                                   most_bundled=UNKNOWN_KEYS)
 
     def __init__(self) -> None:
         self._turn = Turn()
         self._guard: Guard | None = None  # while a model is lent
-        self._vocabulary: Any = None  # a tokenizer of our own, made when the host has none yet
+        self._own_tokenizer = OwnTokenizer(self.folders)  # when the host has none yet
 
     @property
     def reads_bundles(self) -> bool:
@@ -70,9 +67,7 @@ class ForgeHost:
         return list(by_name())
 
     def folders(self) -> Folders:
-        from modules import paths, shared
-
-        return made(shared.cmd_opts.embeddings_dir, shared.cmd_opts.lora_dir, Path(paths.data_path) / "pivotal")
+        return webui_folders()
 
     def run(self, work: Callable[[], T]) -> T:
         with self._turn.job():
@@ -122,8 +117,3 @@ class ForgeHost:
             else:
                 refresh_embedding(engines(model).values(), artifact)
             forget_prompts()
-
-    def _own_tokenizer(self) -> Any:
-        if self._vocabulary is None:
-            self._vocabulary = clip_tokenizer(self.folders().scratch / "vocabulary")
-        return self._vocabulary

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from pivotal.errors import HostError
 from pivotal.hosts.a1111_model import refuse_other_file
+from pivotal.hosts.checkpoint_list import by_name, listed_name
 
 log = logging.getLogger(__name__)
 
@@ -39,18 +39,6 @@ def needs_reload() -> bool:
 
     data = sd_models.model_data
     return loaded_model() is None or data.forge_hash != str(data.forge_loading_parameters)
-
-
-def listed_name(info: Any) -> str:
-    """A checkpoint as the host lists it, without its extension."""
-    return os.path.splitext(info.name)[0].replace("\\", "/")  # noqa: PTH122  "v1.5" has a dot and no suffix
-
-
-def by_name() -> dict[str, Any]:
-    """All checkpoints."""
-    from modules import sd_models
-
-    return {listed_name(info): info for info in list(sd_models.checkpoints_list.values())}
 
 
 @contextmanager

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from pivotal.hosts.forge_checkpoint import listed_name, loaded_model
+from pivotal.hosts.checkpoint_list import listed_name
+from pivotal.hosts.forge_checkpoint import loaded_model
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -30,6 +30,16 @@ class Checkpoint:
     path: Path
     family: str  # "sd1", "sd2" or "sdxl"
     blocks: int = 0  # input blocks of its UNet: 12 in SD 1 and SD 2, 9 in SDXL; 0 when not known
+    resolution: int = 0  # px, side of the square it was trained at; 0 when its family's
+
+
+@dataclass(frozen=True)
+class NetworkReader:
+    """What the host's own LoRA loader makes of our files; the defaults are those of AUTOMATIC1111, which reads all of them."""
+
+    unread: Mapping[str, str] = field(default_factory=dict)  # network.method -> what becomes of its files, with a remedy if any
+    most_bundled: int | None = None  # tensors of bundled embeddings; a file with more of them is refused whole
+    bundles_stay: bool = False  # whether a bundled embedding goes on to be used when no prompt names its LoRA any more
 
 
 @dataclass(frozen=True)
@@ -46,6 +56,10 @@ class Host(Protocol):
 
     name: str  # "a1111", for logs and bug reports; never compared with
     reads_bundles: bool  # whether a LoRA's tag brings the embeddings bundled in its file
+
+    @property
+    def network_reader(self) -> NetworkReader:
+        """Which networks it reads; asked before a run."""
 
     def checkpoint(self) -> Checkpoint | None:
         """What is loaded now; None when nothing is."""

@@ -7,15 +7,22 @@ Forge before August 2024 is built in the same way.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
-from pivotal.hosts.a1111 import A1111Host, is_chosen
+from pivotal.hosts.a1111_checkpoint import described, is_chosen, switched_to
+from pivotal.hosts.a1111_queue import Turn
+from pivotal.hosts.a1111_refresh import forget_prompts, refresh_embeddings
+from pivotal.hosts.a1111_text import prompt_context, tokenizers
+from pivotal.hosts.checkpoint_list import by_name
+from pivotal.hosts.folders import webui_folders
 from pivotal.hosts.forge_bundles import read_bundle, reads_bundles
 from pivotal.hosts.forge_checkpoint import loaded_model
 from pivotal.hosts.forge_refresh import STALE
+from pivotal.hosts.own_tokenizer import OwnTokenizer
+from pivotal.hosts.protocol import Checkpoint, Folders, NetworkReader, PromptContext
 from pivotal.hosts.reforge_model import (
     ReforgeGuard,
     family_of,
@@ -25,53 +32,86 @@ from pivotal.hosts.reforge_model import (
 )
 from pivotal.models.diffusion import DiffusionModel
 
+T = TypeVar("T")
 
-class ReforgeHost(A1111Host):
+
+class ReforgeHost:
     """See hosts.protocol.Host."""
 
     name = "reforge"
+    # ldm_patched/modules/lora.py, load_lora.
+    network_reader = NetworkReader({"ia3": "reForge knows no IA3, and leaves all of such a file out"})
 
     def __init__(self) -> None:
-        super().__init__()
-        self._watched: ReforgeGuard | None = None  # while a model is lent
+        self._turn = Turn()
+        self._guard: ReforgeGuard | None = None  # while a model is lent
+        self._own_tokenizer = OwnTokenizer(self.folders)  # when the host has none yet
 
     @property
     def reads_bundles(self) -> bool:
         """By what we add to the host; see reforge_bundles.py."""
         return reads_bundles()
 
-    @contextmanager
-    def _lent(self, model: Any, tokenizer: Any) -> Iterator[DiffusionModel]:
-        refuse_what_cannot_be_shared(model)
-        take_out_networks(model)
-        lent, aliases = model_over(model, tokenizer)
-        self._watched = ReforgeGuard(model, aliases)
-        del aliases
-        try:
-            with self._watched.unharmed():
-                yield lent
-        finally:
-            self._watched = None
+    def checkpoint(self) -> Checkpoint | None:
+        return described(family_of)
 
-    def _family(self, model: Any) -> str:
-        return family_of(model)
+    def checkpoints(self) -> Sequence[str]:
+        return list(by_name())
+
+    def folders(self) -> Folders:
+        return webui_folders()
+
+    def run(self, work: Callable[[], T]) -> T:
+        with self._turn.job():
+            return work()
+
+    def stop_requested(self) -> bool:
+        return self._turn.interrupted()
+
+    @contextmanager
+    def borrow(self, checkpoint: str) -> Iterator[DiffusionModel]:
+        assert self._turn.mine, "borrow is for inside of run"
+        with switched_to(checkpoint) as model:
+            text = tokenizers(model, family_of(model)) or {"": self._own_tokenizer()}
+            refuse_what_cannot_be_shared(model)
+            take_out_networks(model)
+            lent, aliases = model_over(model, next(iter(text.values())))
+            self._guard = ReforgeGuard(model, aliases)
+            del aliases
+            try:
+                with self._guard.unharmed():
+                    yield lent
+            finally:
+                self._guard = None
 
     def changed(self) -> str | None:
-        return None if self._watched is None else self._watched.changed()
+        return None if self._guard is None else self._guard.changed()
 
     def let_through(self) -> None:
         """A LoRA in a prompt leaves our tensors alone, for it gets others: there is nothing to take out afterwards."""
         # A prompt would have the chosen checkpoint loaded in place of ours; it waits, as it does without this.
-        if self._watched is not None and is_chosen(self._watched.info):
+        if self._guard is not None and is_chosen(self._guard.info):
             self._turn.step_aside(lambda: None)
 
-    def _refresh_networks(self, artifact: Path) -> None:
-        """Two memories go by a LoRA's file name: its tensors, and which LoRAs are in the weights (Lora/networks.py)."""
-        read_bundle.cache_clear()
-        networks = sys.modules.get("networks")  # of the built-in extension; absent when that is disabled
-        if hasattr(networks, "load_lora_state_dict"):
-            networks.load_lora_state_dict.cache_clear()
-            networks.list_available_networks()
-        model = loaded_model()
-        if model is not None:
-            model.current_lora_hash = STALE
+    def prompt_context(self) -> PromptContext:
+        return prompt_context(family_of, self._own_tokenizer)
+
+    def refresh(self, artifact: Path) -> None:
+        with self._turn.locked():
+            if artifact.absolute().is_relative_to(self.folders().loras):
+                _refresh_networks()
+            else:
+                refresh_embeddings(artifact)
+            forget_prompts()
+
+
+def _refresh_networks() -> None:
+    """Two memories go by a LoRA's file name: its tensors, and which LoRAs are in the weights (Lora/networks.py)."""
+    read_bundle.cache_clear()
+    networks = sys.modules.get("networks")  # of the built-in extension; absent when that is disabled
+    if hasattr(networks, "load_lora_state_dict"):
+        networks.load_lora_state_dict.cache_clear()
+        networks.list_available_networks()
+    model = loaded_model()
+    if model is not None:
+        model.current_lora_hash = STALE

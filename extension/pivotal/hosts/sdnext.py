@@ -11,7 +11,8 @@ from typing import Any, TypeVar
 from pivotal.errors import HostError
 from pivotal.hosts.a1111_model import refuse_other_file
 from pivotal.hosts.folders import made
-from pivotal.hosts.protocol import Checkpoint, Folders, PromptContext
+from pivotal.hosts.own_tokenizer import OwnTokenizer
+from pivotal.hosts.protocol import Checkpoint, Folders, NetworkReader, PromptContext
 from pivotal.hosts.sdnext_guard import Guard, had_networks, loaded_pipe
 from pivotal.hosts.sdnext_model import (
     family_of,
@@ -26,7 +27,6 @@ from pivotal.hosts.sdnext_queue import SdnextTurn
 from pivotal.hosts.sdnext_refresh import forget_prompts, refresh_embeddings, refresh_networks
 from pivotal.models.diffusion import DiffusionModel
 from pivotal.models.families import FAMILIES
-from pivotal.prompts.vocabulary import clip_tokenizer
 
 log = logging.getLogger(__name__)
 
@@ -37,13 +37,25 @@ class SdnextHost:
     """See hosts.protocol.Host."""
 
     name = "sdnext"
-    reads_bundles = True  # and an embedding bundled in a LoRA stays in use when the LoRA is not (lora_load.py)
+    reads_bundles = True  # lora_load.py
 
     def __init__(self) -> None:
         self._turn = SdnextTurn()
         self._guard: Guard | None = None  # while a model is lent
         self._is_shared = False  # whether prompts can be made with it as it is lent
-        self._vocabulary: Any = None
+        # The host's own has a token for every embedding loaded, which would be theirs in any caption.
+        self._tokenizer = OwnTokenizer(self.folders)
+
+    @property
+    def network_reader(self) -> NetworkReader:
+        """By its settings, which may change."""
+        from modules import shared
+
+        unread = {"boft": "SD.Next takes BOFT for OFT, and leaves all of such a file out (network_oft.py)"}
+        if shared.opts.lora_fuse_native:
+            unread["full"] = ("SD.Next adds changes of biases to the weights instead (lora_apply.py, network_add_weights); turn "
+                              "off Settings > Networks > LoRA native fuse with model")
+        return NetworkReader(unread, bundles_stay=True)
 
     def checkpoint(self) -> Checkpoint | None:
         pipe = loaded_pipe()
@@ -109,12 +121,6 @@ class SdnextHost:
             else:
                 refresh_embeddings(artifact)
             forget_prompts()
-
-    def _tokenizer(self) -> Any:
-        """Of our own: the host's has a token for every embedding loaded, which would be theirs in any caption."""
-        if self._vocabulary is None:
-            self._vocabulary = clip_tokenizer(self.folders().scratch / "vocabulary")
-        return self._vocabulary
 
 
 def _listed_name(info: Any) -> str:

@@ -18,7 +18,7 @@ from pivotal.hosts.embedded.fifo import FifoLock
 from pivotal.hosts.embedded.library import EmbeddingFolder, Stamp, stamp_of
 from pivotal.hosts.embedded.lora import LoraFolder
 from pivotal.hosts.embedded.txt2img import Drawn, Txt2Img, checked, draw
-from pivotal.hosts.protocol import Checkpoint, Folders, PromptContext
+from pivotal.hosts.protocol import Checkpoint, Folders, NetworkReader, PromptContext
 from pivotal.models.diffusion import DiffusionModel
 from pivotal.models.lend import lend
 from pivotal.prompts.vocabulary import clip_tokenizer
@@ -52,6 +52,7 @@ class EmbeddedHost:
 
     name = "embedded"
     reads_bundles = True
+    network_reader = NetworkReader()
 
     def __init__(self, data_dir: Path, checkpoint: Path | None = None, device: torch.device | str | None = None,
                  toy: Path = ASSETS / "toy.safetensors"):
@@ -94,7 +95,7 @@ class EmbeddedHost:
             if file is None:
                 return None
             described = self.described(file.name)
-            return Checkpoint(file.name, file.path, described.family.name, described.blocks)
+            return Checkpoint(file.name, file.path, described.family.name, described.blocks, described.resolution)
         except (HostError, FormatError) as error:
             log.warning("The chosen checkpoint cannot be used: %s", error)
             return None

@@ -1,0 +1,143 @@
+"""A WebUI as its users and programs see it: over HTTP, the same calls for every host."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from host.server import RunningServer, StartedServer
+
+WAIT_S = 600
+BUSY = ("running", "stopping")
+LORA = {"network.method": "lora", "network.rank": 4, "targets.learning_rate": 0.02, "targets.text_encoder_1": True,
+        "targets.text_encoder_1_rate": 0.02}
+
+
+def embedding(word: str, vectors: int = 2) -> dict[str, Any]:
+    return {"embeddings.0.placeholder": word, "embeddings.0.token_count": vectors, "embeddings.0.initial_text": "green",
+            "embeddings.0.learning_rate": 0.05}
+
+
+def alike(one: bytes, other: bytes) -> bool:
+    """Equal but for the rounding that some hosts leave in the weights when they take a LoRA out (SD.Next, lora_apply.py)."""
+    return sum(abs(first - second) for first, second in zip(one, other, strict=True)) / len(one) < 0.2
+
+
+def differ(one: bytes, other: bytes) -> bool:
+    """By more than that rounding makes of a pixel."""
+    return max(abs(first - second) for first, second in zip(one, other, strict=True)) > 2
+
+
+class WebUI:
+    """Asks it, draws with it, and trains in it."""
+
+    def __init__(self, server: RunningServer | StartedServer):
+        self.server = server
+
+    def ask(self, path: str, data: Mapping[str, Any] | None = None) -> tuple[int, Any]:
+        """(status, answer)"""
+        body = None if data is None else json.dumps(data).encode()
+        request = urllib.request.Request(self.server.address + path, body, {"Content-Type": "application/json"})
+        try:
+            with urllib.request.urlopen(request, timeout=WAIT_S) as reply:
+                status, text = reply.status, reply.read()
+        except urllib.error.HTTPError as error:
+            status, text = error.code, error.read()
+        if status == 429:  # SD.Next answers an address 300 times a minute (modules/api/validate.py)
+            time.sleep(10)
+            return self.ask(path, data)
+        try:
+            return status, json.loads(text) if text else None
+        except ValueError:
+            return status, text.decode("utf-8", errors="replace")
+
+    def draw(self, prompt: str, **more: Any) -> bytes:
+        """The picture's pixels."""
+        status, answer = self.ask("/sdapi/v1/txt2img", {"prompt": prompt, "seed": 7, "steps": 4, "width": 64, "height": 64,
+                                                        "cfg_scale": 3, "save_images": False, **more})
+        assert status == 200, answer
+        with Image.open(io.BytesIO(base64.b64decode(answer["images"][0]))) as image:
+            return image.convert("RGB").tobytes()
+
+    def warm_up(self) -> None:
+        """Waits until it draws: some load their checkpoint no sooner, or after their page, and draw nothing meanwhile."""
+        until = time.monotonic() + WAIT_S
+        while time.monotonic() < until:
+            _, answer = self.ask("/sdapi/v1/txt2img", {"prompt": "a circle", "steps": 1, "width": 64, "height": 64})
+            if isinstance(answer, dict) and answer.get("images"):
+                return
+            time.sleep(2)
+        raise AssertionError(f"it did not draw in {WAIT_S} s: {answer}")
+
+    def job(self) -> dict[str, Any]:
+        return self.ask("/pivotal/v1/job")[1]
+
+    def job_when(self, condition: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        until = time.monotonic() + WAIT_S
+        while time.monotonic() < until:
+            job = self.job()
+            if condition(job):
+                return job
+            time.sleep(0.25)
+        raise AssertionError(f"after {WAIT_S} s the job is {job}")
+
+    def finished(self) -> dict[str, Any]:
+        return self.job_when(lambda job: job["state"] not in BUSY)
+
+    def at_step(self, step: int) -> dict[str, Any]:
+        """The job when it has done so many steps; fails when it ends before."""
+        job = self.job_when(lambda job: job["step"] >= step or job["state"] not in BUSY)
+        assert job["state"] == "running", job
+        return job
+
+    def start(self, folder: Path | str, name: str, resume: bool = False, **options: Any) -> tuple[int, Any]:
+        return self.ask("/pivotal/v1/jobs", {"resume": resume, "options": {
+            "name": name, "dataset.folder": str(folder), "dataset.resolution": 64, "dataset.captions": "object",
+            "length.steps": 2, "batch.size": 2, "samples.every_steps": 0, "save.existing": "replace", **options}})
+
+    def begin(self, folder: Path, name: str, **options: Any) -> None:
+        """Starts a run that has no end of its own within a test."""
+        status, answer = self.start(folder, name, **{"length.steps": 100_000, **options})
+        assert status == 200, answer
+
+    def stop(self) -> dict[str, Any]:
+        self.ask("/pivotal/v1/job/stop", {})
+        return self.finished()
+
+    def train(self, folder: Path, name: str, **options: Any) -> list[Path]:
+        """The files of a run that ended well."""
+        status, answer = self.start(folder, name, **options)
+        assert status == 200, answer
+        job = self.finished()
+        assert (job["state"], job["message"]) == ("finished", ""), job
+        return [Path(file) for file in job["files"]]
+
+    def about(self) -> dict[str, Any]:
+        """Which host it is, and what it can do."""
+        return self.ask("/pivotal/v1/host")[1]
+
+    def other_checkpoint(self) -> str | None:
+        """The title of one that is not loaded, of the family of the one that is, if there is any."""
+        loaded = self.about()["checkpoint"]["name"]
+        titles = {Path(one["filename"]).stem: one["title"] for one in self.ask("/sdapi/v1/sd-models")[1]}
+        return next((titles[name] for name in map(stem, self.about()["checkpoints"])
+                     if name != stem(loaded) and name in titles), None)
+
+    def probe(self, path: str, data: Mapping[str, Any] | None = None) -> Any:
+        """What the probe within the process answers."""
+        status, answer = self.ask(f"/pivotal-probe/{path}", data)
+        assert status == 200, answer
+        return answer
+
+
+def stem(name: str) -> str:
+    return name.rpartition("/")[2]

@@ -1,0 +1,121 @@
+"""From the Train tab's run to the prompt: what is trained is used at once, and nothing else changes."""
+
+import html
+import json
+from pathlib import Path
+
+import pytest
+
+from host.client import LORA, alike, differ, embedding
+
+pytestmark = pytest.mark.host
+STRINGS = Path(__file__).parents[1] / "unit" / "prompts" / "a1111_counts.json"
+VECTORS = {"zkwemb": 2, "my style word": 3, "bigemb": 40, "<angle>": 1}  # what the host had when they were recorded
+
+
+def test_the_tab_is_in_the_page_once(webui):
+    _, config = webui.ask("/config")
+    tabs = [part["props"].get("label") for part in config["components"] if part["type"] == "tabitem"]
+    assert tabs.count("Pivotal") == 1
+
+
+def test_a_trained_word_is_used_at_once_and_so_is_its_next_version(webui, images, unrelated, word):
+    before = webui.draw(f"a {word} circle")
+    webui.train(images, word, **embedding(word), **{"length.steps": 5})
+    after = webui.draw(f"a {word} circle")  # the same text as before: the host has it in its cache of encoded prompts
+    assert after != before
+    assert webui.draw("an unrelated cat") == unrelated
+    assert webui.ask("/pivotal/v1/tokens", {"text": f"a {word} circle"})[1]["count"] == 4  # its two vectors
+    webui.train(images, word, **embedding(word), seed=99)
+    assert webui.draw(f"a {word} circle") not in (before, after)
+    assert webui.draw("an unrelated cat") == unrelated
+
+
+def test_a_word_that_became_shorter_takes_nothing_of_the_longer_one(webui, images, unrelated, word):
+    long, short = f"{word}long", f"{word}short"
+    webui.train(images, long, **embedding(long, 3))
+    webui.train(images, long, **embedding(long, 1))
+    webui.train(images, short, **embedding(short, 1))
+    assert webui.draw(f"a {long} circle") == webui.draw(f"a {short} circle")
+    assert webui.draw("an unrelated cat") == unrelated
+
+
+def test_a_lora_works_right_after_its_run_and_is_never_stale(webui, images, word):
+    prompt, plain = f"a circle<lora:{word}:1>", webui.draw("a circle")
+    webui.train(images, word, **LORA)
+    first = webui.draw(prompt)
+    assert differ(first, plain)
+    assert alike(webui.draw("a circle"), plain)
+    webui.draw(prompt)  # the host has it in its weights when it is written anew
+    webui.train(images, word, **LORA, seed=99)
+    assert webui.draw(prompt) not in (first, plain)
+    webui.train(images, word, **LORA)
+    assert webui.draw(prompt) == first
+    assert alike(webui.draw("a circle"), plain)
+
+
+def test_what_a_prompts_lora_leaves_in_the_weights_is_not_trained_on(webui, images, unrelated, word):
+    webui.train(images, word, **embedding(word))
+    clean = webui.draw(f"a {word} circle")
+    webui.train(images, f"{word}net", **LORA)
+    webui.draw(f"a circle<lora:{word}net:1>")
+    webui.draw(f"a circle<lora:{word}net:0.5>")
+    webui.train(images, word, **embedding(word))
+    assert webui.draw(f"a {word} circle") == clean
+    assert webui.draw("an unrelated cat") == unrelated
+
+
+@pytest.mark.parametrize("method", ["loha", "lokr", "dylora", "oft", "boft", "ia3", "glora", "full"])
+def test_every_method_is_read_or_the_run_says_that_it_is_not(webui, images, method, word):
+    unread = webui.about()["networks"]["unread"]
+    webui.train(images, f"{word}{method}", **LORA | {"network.method": method})
+    log = "\n".join(webui.job()["log"])
+    assert (unread.get(method, "that nobody said") in log) == (method in unread)
+    plain = webui.draw("a circle")  # after the run, which begins by clearing away what prompts before have left
+    if method not in unread:
+        assert differ(webui.draw(f"a circle<lora:{word}{method}:1>"), plain)
+
+
+def test_one_file_brings_the_network_and_the_word(webui, images, word):
+    prompt = f"a {word} circle"
+    plain = webui.draw(prompt)
+    files = webui.train(images, f"{word}net", **LORA, **embedding(word))
+    assert [file.name for file in files if file.suffix == ".safetensors"] == [f"{word}net.safetensors"]
+    whole, unnamed = webui.draw(f"{prompt}<lora:{word}net:1>"), webui.draw(f"a circle<lora:{word}net:1>")
+    assert len({plain, whole, unnamed}) == 3
+    if not webui.about()["networks"]["bundles_stay"]:
+        assert alike(webui.draw(prompt), plain)
+    webui.train(images, f"{word}net", **LORA, **embedding(word), seed=99)
+    assert webui.draw(f"{prompt}<lora:{word}net:1>") not in (plain, whole)
+
+
+def test_the_card_puts_tag_and_word_into_the_prompt(webui, images, word):
+    if webui.ask("/sd_extra_networks/get-single-card?page=lora&tabname=txt2img&name=none")[0] == 404:
+        pytest.skip("it hands out no single card")
+    webui.train(images, f"{word}net", **LORA, **embedding(word),
+                **{"samples.every_steps": 2, "samples.steps": 2, "samples.prompts": f"a {word}"})
+    _, networks = webui.ask("/sdapi/v1/loras")
+    (listed,) = [network for network in networks if network["name"] == f"{word}net"]
+    assert listed["alias"] == f"{word}net"
+    status, card = webui.ask(f"/sd_extra_networks/get-single-card?page=lora&tabname=txt2img&name={word}net")
+    assert status == 200
+    assert f"<lora:{word}net:" in html.unescape(html.unescape(card["html"]))
+    assert word in card["html"]
+    # The host looks for pictures when its Refresh button draws all cards anew; this is where it looks.
+    assert Path(listed["path"]).with_suffix(".preview.png").is_file()
+
+
+def test_a_missing_folder_is_told_under_its_option(webui, word):
+    status, answer = webui.start("/nowhere/at/all", word, **embedding(word))
+    assert status == 422
+    assert "does not exist" in answer["problems"]["dataset.folder"]
+
+
+def test_tokens_are_counted_as_recorded(webui):
+    if "clip_l" not in webui.ask("/pivotal/v1/tokens", {"text": ""})[1]["encoders"]:
+        pytest.skip("recorded with SD 1; open_clip's tokenizer, of SD 2, mends &amp; and <|endoftext|> otherwise")
+    cases = json.loads(STRINGS.read_text("utf-8"))
+    assert len(cases) >= 220
+    for case in cases:
+        _, answer = webui.ask("/pivotal/v1/tokens", {"text": case["text"], "embeddings": VECTORS})
+        assert (answer["count"], answer["limit"]) == (case["count"], case["limit"]), case["text"]
