@@ -40,7 +40,8 @@ def changed_options(before: Mapping[str, Any], config: TrainConfig) -> dict[str,
     An option that an older version of ours did not know was at its default.
     """
     now = plain_options(config)
-    before = {key: _plain(option.default) for key, option in options_of(TrainConfig, now).items()} | dict(before)
+    # Of `before`, not of `now`: a row that is new is a change, whatever stands in it.
+    before = {key: _plain(option.default) for key, option in options_of(TrainConfig, before).items()} | dict(before)
     return {key: (before.get(key), now.get(key)) for key in sorted(set(before) | set(now))
             if before.get(key) != now.get(key) and not key.startswith(FREE_TO_CHANGE) and not _MOVED.fullmatch(key)}
 
