@@ -102,8 +102,8 @@ def test_gradients_are_those_of_the_changed_weight(method, layer):
         grads.append([y, x.grad, *(parameter.grad for parameter in adapter.parameters())])
         x.grad = None
         adapter.zero_grad()
-    for found, expected in zip(*grads, strict=True):
-        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-3)
+    for found, expected in zip(*grads, strict=True):  # by the largest: sums of cubes cancel, and fp32 keeps what it can
+        torch.testing.assert_close(found, expected, rtol=0, atol=1e-4 * expected.abs().max().item())
 
 
 @pytest.mark.parametrize("layer", [nn.Linear(256, 192), nn.Conv2d(96, 64, 3, padding=1)], ids=["linear", "convolution"])
