@@ -74,9 +74,14 @@ class WebUI:
         while time.monotonic() < until:
             _, answer = self.ask("/sdapi/v1/txt2img", {"prompt": "a circle", "steps": 1, "width": 64, "height": 64})
             if isinstance(answer, dict) and answer.get("images"):
-                return
+                return self._choose()
             time.sleep(2)
         raise AssertionError(f"it did not draw in {WAIT_S} s: {answer}")
+
+    def _choose(self) -> None:
+        """Until a checkpoint is chosen, reForge keeps what a prompt overrides it with (processing.py, stored_opts)."""
+        if self.ask("/sdapi/v1/options")[1].get("sd_model_checkpoint") is None:
+            self.ask("/sdapi/v1/options", {"sd_model_checkpoint": self._titles()[stem(self.about()["checkpoint"]["name"])]})
 
     def job(self) -> dict[str, Any]:
         return self.ask("/pivotal/v1/job")[1]
@@ -128,9 +133,13 @@ class WebUI:
     def other_checkpoint(self) -> str | None:
         """The title of one that is not loaded, of the family of the one that is, if there is any."""
         loaded = self.about()["checkpoint"]["name"]
-        titles = {Path(one["filename"]).stem: one["title"] for one in self.ask("/sdapi/v1/sd-models")[1]}
+        titles = self._titles()
         return next((titles[name] for name in map(stem, self.about()["checkpoints"])
                      if name != stem(loaded) and name in titles), None)
+
+    def _titles(self) -> dict[str, str]:
+        """How the host calls its checkpoints, by file name."""
+        return {Path(one["filename"]).stem: one["title"] for one in self.ask("/sdapi/v1/sd-models")[1]}
 
     def probe(self, path: str, data: Mapping[str, Any] | None = None) -> Any:
         """What the probe within the process answers."""

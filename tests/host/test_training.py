@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from fake_host import write_dataset
 from host.client import LORA, alike, differ, embedding
 
 pytestmark = pytest.mark.host
@@ -29,6 +30,27 @@ def test_a_trained_word_is_used_at_once_and_so_is_its_next_version(webui, images
     webui.train(images, word, **embedding(word), seed=99)
     assert webui.draw(f"a {word} circle") not in (before, after)
     assert webui.draw("an unrelated cat") == unrelated
+
+
+def test_images_of_mixed_sizes_mirrored_and_kept_on_disk_make_a_network_that_works(webui, images, tmp_path, unrelated, word):
+    """`images` are of six sizes; three more, held out, are only measured on."""
+    held_out = write_dataset(tmp_path / "held out", 3)
+    options = LORA | {"buckets.step": 16, "augment.flip": 0.5, "cache.latents": "disk", "measure.every_steps": 5,
+                      "length.steps": 10, "concepts.0.folder": str(held_out), "concepts.0.kind": "validation"}
+    asked = {"name": word, "dataset.folder": str(images), "dataset.resolution": "64", **options}
+    status, answer = webui.ask("/pivotal/v1/plan", {"options": asked})
+    assert status == 200, answer
+    buckets = answer["plan"]["buckets"]
+    assert len(buckets) > 1
+    assert sum(bucket["images"] for bucket in buckets) == 6
+    plain = webui.draw("a circle")
+    webui.train(images, word, **options)
+    job = webui.job()
+    assert job["held_out"]
+    assert [step for step, _ in job["measured"]] == [0, 5, 10]
+    assert any("encoded images take" in line for line in job["log"])
+    assert differ(webui.draw(f"a circle<lora:{word}:1>"), plain)
+    assert alike(webui.draw("an unrelated cat"), unrelated)
 
 
 def test_a_word_that_became_shorter_takes_nothing_of_the_longer_one(webui, images, unrelated, word):
