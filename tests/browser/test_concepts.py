@@ -55,6 +55,7 @@ def test_concepts_are_added_in_their_section_and_the_run_tells_its_plan(webui, s
     plan.locator("summary").click()
     assert "others (regularization): 6 images, 4 an epoch" in plan.inner_text()
     page.locator(".pivotal-badge.pivotal-finished, .pivotal-badge.pivotal-failed").wait_for(timeout=180_000)
-    assert "Finished" in page.locator("#pivotal_progress").first.inner_text(), page.locator("#pivotal_progress").first.inner_text()
+    progress = page.locator("#pivotal_progress").first
+    assert "Finished" in progress.inner_text(), progress.inner_text()
     screenshot(page, "plan")
     page.close()

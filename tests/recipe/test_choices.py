@@ -92,6 +92,7 @@ def test_the_control_stays_as_it_is(host, table):
 def test_every_choice_beats_the_control(host, table, name):
     changes, kind = CHOICES[name], CHOICES[name].get("optimizer.kind", "adamw")
     if kind in FINDS_ITS_RATE:
-        changes = changes | {"optimizer.learning_rate": 1.0, "targets.learning_rate": 1.0, "optimizer.first_estimate": BEGIN[kind]}
+        changes = changes | {"optimizer.learning_rate": 1.0, "targets.learning_rate": 1.0,
+                             "optimizer.first_estimate": BEGIN[kind]}
     before, after = error_of(host, table, name, changes, TIMES.get(kind, 1.0))
     assert after < 0.9 * before

@@ -28,6 +28,7 @@ class Measuring:
         self.emit, self.held_out = emit, held_out
         self.images = min(options.images, len(captions.items))
         self._last: tuple[int, float] | None = None  # step and error of the latest measurement
+        self._begin = float("inf")  # the error before the first step
 
     def due(self) -> bool:
         """Whether a measurement is asked for after the step that was just done."""
@@ -37,6 +38,7 @@ class Measuring:
     def before(self) -> float:
         """The error before the first step, or where the run goes on."""
         found = self._measure()
+        self._begin = found.error
         self._tell(self.session.progress.step, found, False)
         return found.error
 
@@ -45,7 +47,8 @@ class Measuring:
         found, progress, best = self._measure(), self.session.progress, self.session.best
         self._last = progress.step, found.error
         is_best = best.take(progress.step, found.error, progress.smooth_loss)
-        self._tell(progress.step, found, is_best)
+        # The best of the run may be worse than none: that is nothing to be told as good.
+        self._tell(progress.step, found, is_best and found.error < self._begin)
         if self.held_out and best.since == _WORSE_IN_A_ROW and progress.smooth_loss < best.loss:
             self.emit(Noticed(f"The error on held-out images has not fallen below that of step {best.step} ({best.error:.4g}, "
                               f"now {found.error:.4g}) while the training loss fell: the run begins to learn its images by "

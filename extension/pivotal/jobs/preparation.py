@@ -46,8 +46,10 @@ def make_batches(captions: Captions, config: TrainConfig, model: DiffusionModel,
     if store is None:
         return None
     if isinstance(store.shelf, Disk):
-        emit(Noticed(f"The encoded images take {store.shelf.size() / 2**20:.1f} MB in {store.shelf.folder}; later runs find "
-                     "them there. Delete them when you need the room.", "cache.latents"))
+        size = store.shelf.size() / 2**20
+        room = f"{size:.0f} MB" if size >= 1 else "less than 1 MB"
+        emit(Noticed(f"The encoded images take {room} in {store.shelf.folder}; later runs find them there. Delete them when "
+                     "you need the room.", "cache.latents"))
     return DatasetBatches(store, captions, order_of(views, config), seed=config.seed, tokenizer=model.tokenizer,
                           placeholders=placeholders, rules=config.caption)
 

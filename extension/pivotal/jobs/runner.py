@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from pivotal.config.files import dump_run
 from pivotal.errors import DatasetError, TrainingError
-from pivotal.events import Emit, Finished, Noticed, Phase, Started
+from pivotal.events import Emit, Event, Finished, Noticed, Phase, Started
 from pivotal.formats.atomic import remove_leftovers, write_text
 from pivotal.hosts.protocol import Host
 from pivotal.jobs.after_step import AfterStep
@@ -189,7 +189,12 @@ class Run:
         if self.plan.measured is self.plan.captions or not self.config.measure.images:
             return nullcontext()
         single = replace(self.config, batch=replace(self.config.batch, size=1))
-        found = make_batches(self.plan.measured, single, model, trainees.counts(), self.folders.scratch, emit=self.emit,
+
+        def emit(event: Event) -> None:
+            if not isinstance(event, Noticed):  # of the cache was told with the images that are trained on
+                self.emit(event)
+
+        found = make_batches(self.plan.measured, single, model, trainees.counts(), self.folders.scratch, emit=emit,
                              stopped=lambda: False)
         return nullcontext() if found is None else found
 
