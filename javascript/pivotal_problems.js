@@ -18,7 +18,7 @@
     // The form's answer counts until the run that it started has failed; that run's problems count after it.
     function ofTheForm() {
         const answer = document.querySelector("[data-pivotal-answer]");
-        const panel = document.querySelector("[data-pivotal-source]");
+        const panel = document.querySelector("[data-pivotal-source$=\"panel/job\"]");
         if (!answer) return {};
         const later = panel && panel.dataset.pivotalRun && panel.dataset.pivotalRun !== answer.dataset.pivotalAnswer;
         const problems = later ? parse(panel) : parse(answer);

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
-from pivotal.api.routes import Panel, attach_routes
+from pivotal.api.panels import Panel
+from pivotal.api.routes import attach_routes
 from pivotal.config.train import TrainConfig
 from pivotal.errors import HostError
 from pivotal.hosts.detect import detect
@@ -28,10 +30,20 @@ def register(host: Host, shell: Shell, desk: Desk | None = None, title: str = "T
         title: the tab's label; a host with a Train tab of its own needs another.
     """
     desk = desk or Desk(host)
-    panel = Panel(lambda view: progress_html(view, lambda key: label_of_key(TrainConfig, key)), view_version)
     shell.add_tab(title, TAB_ID, lambda: build_tab(desk))
-    shell.add_routes(lambda app: attach_routes(app, desk, panel))
+    shell.add_routes(lambda app: attach_routes(app, desk, panels(desk)))
     return desk
+
+
+def panels(desk: Desk) -> dict[str, Panel]:
+    """What the server draws of the page, by name: the page asks for it at ``/pivotal/v1/panel/<name>``."""
+
+    def facts() -> dict[str, Any]:
+        view = desk.view()
+        return {"run": view.id, "state": view.state, "problems": view.problems}
+
+    return {"job": Panel(lambda _query: progress_html(desk.view(), lambda key: label_of_key(TrainConfig, key)),
+                         lambda _query: view_version(desk.view()), facts)}
 
 
 def register_in_webui() -> None:

@@ -88,7 +88,7 @@ def test_a_tool_is_used_in_the_page(webui, page, screenshot):
     if not source.is_file():
         train(page, webui, steps=3)
     show_tab(page, "Train")
-    unfold(page, "pivotal_section_tools")
+    show_tab(page, "Tools")
     unfold(page, "pivotal_tools_resize")
 
     def fill(key: str, text: str) -> None:

@@ -8,7 +8,7 @@ from safetensors.torch import save_file
 from fake_host import write_dataset
 from tiny import tiny_tensors
 
-from .conftest import WebUI, served
+from .conftest import WebUI, served, show_tab
 
 pytestmark = pytest.mark.browser
 
@@ -160,9 +160,11 @@ def test_a_failure_after_the_start_lands_under_its_field_too(webui, page):
 
 
 def test_tokens_are_counted_as_one_types(page):
+    show_tab(page, "Tools")
     unfold(page, "count")
     page.locator("#pivotal_count textarea").fill("a cat sat")
     page.wait_for_function("document.querySelector('#pivotal_count').innerText.includes('3/75')")
+    show_tab(page, "New run")
     fill(page, "embeddings.0.initial_text", "two words")
     fill(page, "embeddings.0.token_count", "4")
     page.wait_for_function("document.querySelector('#pivotal_embeddings_0_initial_text').innerText.includes('2')")

@@ -59,7 +59,7 @@ S0 = {
     "Bundle embeddings": onetrainer("bundle_additional_embeddings"),
     "Subfolder of embeddings beside a LoRA": ours("save.bundle", remark="Off: a folder beside the file."),
     "Subfolder of embeddings, each copy on the way": ours("save.every_steps", remark="Each copy has its own."),
-    "Token counting": Not("The counter beside every text, and the section Count tokens."),
+    "Token counting": Not("The counter beside every text, and Count tokens on the page Tools."),
     "Preserve Embedding Norm": ours("embeddings.N.preserve_norm"),
     "Embeddings learning rate": onetrainer("embedding_learning_rate"),
     "Embeddings learning rate, each its own": ours("embeddings.N.learning_rate"),

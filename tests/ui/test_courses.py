@@ -7,12 +7,11 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from fake_host import FakeHost
-from pivotal.api.routes import Panel, attach_routes
+from pivotal.api.routes import attach_routes
 from pivotal.config.train import TrainConfig
 from pivotal.jobs.desk import Desk
 from pivotal.ui.courses import _drawing, draw_courses
 from pivotal.ui.form import Form
-from pivotal.ui.progress import progress_html, view_version
 
 VALUES = {"embeddings.0.placeholder": "<cat>", "schedule.kind": "linear", "length.steps": 101, "network.method": "lora"}
 
@@ -39,7 +38,7 @@ def test_problems_are_shown_in_place_of_a_picture_but_only_those_of_rates():
 
 def test_the_api_gives_the_points(tmp_path):
     app = FastAPI()
-    attach_routes(app, Desk(FakeHost(tmp_path)), Panel(progress_html, view_version))
+    attach_routes(app, Desk(FakeHost(tmp_path)), {})
     client = TestClient(app)
     body = {"options": {"embeddings": [{"placeholder": "a"}], "schedule": {"kind": "linear"}, "length": {"steps": 4}}}
     found = client.post("/pivotal/v1/schedule", json=body).json()

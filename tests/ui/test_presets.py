@@ -9,13 +9,12 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from fake_host import FakeHost
-from pivotal.api.routes import Panel, attach_routes
+from pivotal.api.routes import attach_routes
 from pivotal.config.presets import SHIPPED, list_presets
 from pivotal.config.train import TrainConfig
 from pivotal.jobs.desk import Desk
 from pivotal.ui.form import Form
 from pivotal.ui.presets import Presets
-from pivotal.ui.progress import progress_html, view_version
 from pivotal.ui.tab import _Actions
 
 FILES = Path(__file__).resolve().parents[1] / "unit" / "config" / "imports"
@@ -104,7 +103,7 @@ def test_the_run_files_box_takes_other_trainers_files(desk):
 @pytest.fixture
 def client(desk):
     app = FastAPI()
-    attach_routes(app, desk, Panel(progress_html, view_version))
+    attach_routes(app, desk, {})
     return TestClient(app)
 
 

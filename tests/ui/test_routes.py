@@ -12,11 +12,11 @@ from fastapi.testclient import TestClient
 
 from fake_host import FakeHost, write_dataset
 from pivotal.api.plain import plain
-from pivotal.api.routes import Panel, attach_routes
+from pivotal.api.routes import attach_routes
 from pivotal.jobs.desk import Desk
 from pivotal.jobs.view import JobView
 from pivotal.prompts.counting import count_tokens
-from pivotal.ui.progress import progress_html, view_version
+from pivotal.register import panels
 
 API = "/pivotal/v1"
 
@@ -30,7 +30,7 @@ class Page:
         with gr.Blocks() as blocks:
             gr.Textbox()
         self.app = gr.mount_gradio_app(FastAPI(), blocks, path="/")
-        attach_routes(self.app, self.desk, Panel(progress_html, view_version))
+        attach_routes(self.app, self.desk, panels(self.desk))
         self.client = TestClient(self.app)
 
     def get(self, address, **params):
@@ -138,9 +138,9 @@ def test_a_run_is_started_watched_and_its_images_handed_out(page, images):
     job = page.get("/job").json()
     assert (job["id"], job["state"], job["step"]) == (identifier, "finished", 2), view.message
     assert job["files"] == [str(page.host.folders().embeddings / "zkteal.safetensors")]
-    panel = page.get("/job/panel").json()
+    panel = page.get("/panel/job").json()
     assert panel["run"] == identifier and "Finished" in panel["html"]
-    assert page.get("/job/panel", version=panel["version"]).json() == {k: panel[k] for k in panel if k != "html"}
+    assert page.get("/panel/job", version=panel["version"]).json() == {k: panel[k] for k in panel if k != "html"}
     step, _, path = view.samples[-1]
     image = page.get("/file", path=str(path), step=step)
     assert image.content == path.read_bytes() and image.headers["content-type"] == "image/png"
@@ -190,7 +190,7 @@ def test_attaching_again_leaves_one_of_each_route(page):
         return [route.path for route in page.app.router.routes if getattr(route, "path", "").startswith(API)]
 
     before = ours()
-    attach_routes(page.app, page.desk, Panel(progress_html, view_version))
+    attach_routes(page.app, page.desk, panels(page.desk))
     assert ours() == before and len({*before}) == len(before) >= 8
 
 

@@ -19,6 +19,12 @@ def html(value: str, **arguments: Any) -> Any:
     return keep_out_of_ui_config(gr.HTML(value, elem_classes=["pivotal-flush"], **arguments))
 
 
+def slot(panel: str, identifier: str) -> Any:
+    """A place that the page's script keeps filled with one of the server's panels (api/panels.py)."""
+    # The address is relative to the page: a proxy may put that anywhere.
+    return html(f'<div class="pivotal-slot" data-pivotal-source="pivotal/v1/panel/{panel}"></div>', elem_id=identifier)
+
+
 def on_click(button: Any, work: Any, inputs: list[Any], outputs: list[Any], show_progress: str = "hidden") -> None:
     """Runs `work` at once, beside other handlers, and keeps it out of gradio's own list of endpoints.
 

@@ -20,7 +20,7 @@ from pivotal.jobs.plan_words import plan_lines
 from pivotal.ui.courses import draw_courses
 from pivotal.ui.demo import TOY, demo_run
 from pivotal.ui.form import Form
-from pivotal.ui.gradio_compat import html, keep_out_of_ui_config, on_click
+from pivotal.ui.gradio_compat import html, keep_out_of_ui_config, on_click, slot
 from pivotal.ui.labels import label_of_key
 from pivotal.ui.presets import Presets, imported_html
 from pivotal.ui.progress import problem_list
@@ -30,11 +30,20 @@ from pivotal.ui.tools import draw_tools
 log = logging.getLogger(__name__)
 
 TAB_ID = "pivotal_train"
-_PANEL_ADDRESS = "pivotal/v1/job/panel"  # of the API, relative to the page
 
 
 def build_tab(desk: Desk) -> None:
-    """Draws the tab inside the gradio Blocks that is being made."""
+    """Draws the tab, page by page, inside the gradio Blocks that is being made."""
+    with gr.Tabs(elem_id="pivotal_pages"):
+        with gr.TabItem("New run", elem_id="pivotal_page_run"):
+            _draw_run_page(desk)
+        with gr.TabItem("Tools", elem_id="pivotal_page_tools"):
+            _draw_counter()
+            draw_tools()
+
+
+def _draw_run_page(desk: Desk) -> None:
+    """The form at the left; its buttons and how the run fares at the right."""
     demo = demo_run()
     presets = Presets(desk.host)
     with gr.Row(elem_id="pivotal_page"):
@@ -44,8 +53,6 @@ def build_tab(desk: Desk) -> None:
             draw_courses(form)
             draw_timesteps(form)
             run_file, to_file, from_file, imported = _draw_run_file(presets)
-            _draw_counter()
-            draw_tools()
         with gr.Column(scale=2, min_width=320):
             with gr.Row():
                 train, stop, resume = _draw_buttons()
@@ -55,7 +62,7 @@ def build_tab(desk: Desk) -> None:
                 plan = _button("Check and plan", "pivotal_plan", size="sm", min_width=80)
             use_demo = _button("Fill in the demo", "pivotal_use_demo", size="sm") if demo else None
             answer = html("", elem_id="pivotal_answer")
-            html(f'<div class="pivotal-slot" data-pivotal-source="{_PANEL_ADDRESS}"></div>', elem_id="pivotal_progress")
+            slot("job", "pivotal_progress")
     actions = _Actions(desk, form)
     presets.connect(form)
     told = [answer, *form.sections.values()]

@@ -1,4 +1,4 @@
-"""The Tools accordion: a panel for each tool of finished files, with its options' widgets, a button and an answer."""
+"""The Tools page: a panel for each tool of finished files, with its options' widgets, a button and an answer."""
 
 from __future__ import annotations
 
@@ -26,9 +26,8 @@ log = logging.getLogger(__name__)
 
 def draw_tools() -> None:
     """Draws all tools, folded, where it is called: inside the gradio Blocks that is being made."""
-    with gr.Accordion("Tools", open=False, elem_id="pivotal_section_tools"):
-        for tool in TOOLS.values():
-            ToolPanel(tool)
+    for tool in TOOLS.values():
+        ToolPanel(tool)
 
 
 class ToolPanel:
