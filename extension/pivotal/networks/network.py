@@ -62,6 +62,13 @@ class Network(nn.Module):
                 found.setdefault(adapter.settings.rate * self.plus_ratio, []).extend(up)
         return [(rate, tuple(parameters)) for rate, parameters in found.items() if parameters]
 
+    def narrow(self) -> None:
+        """Keeps the factors of the changes in bf16 from now on; to be stepped with `training.rounding.widened`. Norm layers
+        and biases, which are few and near zero, stay fp32."""
+        for adapter in self.adapters.values():
+            for factor in () if isinstance(adapter, METHODS["norm"]) else adapter.factors():
+                factor.data = factor.data.bfloat16()
+
     def prepare(self, generator: torch.Generator) -> None:
         """Draws what the next step leaves out; call it before each step, in training mode."""
         fraction = float(torch.rand((), generator=generator))

@@ -13,7 +13,7 @@ from pivotal.training.part import Part
 
 
 class Best:
-    """Lowest error so far, its step, its values (if `keeps`), and how many measurements ago that was."""
+    """Lowest error so far, its step, its values (if `keeps`; on the CPU), and how many measurements ago that was."""
 
     def __init__(self, parts: Sequence[Part], keeps: bool):
         self._parts, self._keeps = tuple(parts), keeps
@@ -30,7 +30,8 @@ class Best:
             return False
         self.error, self.step, self.loss, self.since = error, step, loss, 0
         if self._keeps:
-            self._values = [[value.detach().clone() for value in part.trainable.parameters()] for part in self._parts]
+            self._values = [[value.detach().to("cpu", copy=True) for value in part.trainable.parameters()]
+                            for part in self._parts]
         return True
 
     @property
@@ -57,7 +58,7 @@ class Best:
 
     def state(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Facts, and tensors named ``best.<part>.<parameter>``."""
-        tensors = {f"best.{index}.{place}": value.cpu().clone() for index, values in enumerate(self._values or [])
+        tensors = {f"best.{index}.{place}": value.clone() for index, values in enumerate(self._values or [])
                    for place, value in enumerate(values)}
         return {"error": self.error, "step": self.step, "loss": self.loss, "since": self.since}, tensors
 
@@ -65,5 +66,5 @@ class Best:
         """Takes back what `state` gave."""
         self.error, self.step, self.loss, self.since = (facts[name] for name in ("error", "step", "loss", "since"))
         if self._keeps and any(key.startswith("best.") for key in tensors):
-            self._values = [[tensors[f"best.{index}.{place}"].to(value.device) for place, value in
+            self._values = [[tensors[f"best.{index}.{place}"] for place, _ in
                              enumerate(part.trainable.parameters())] for index, part in enumerate(self._parts)]

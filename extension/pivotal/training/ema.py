@@ -22,17 +22,19 @@ def decay_of(decay: float | None, half_life: float | None, images_per_step: int)
 
 
 class Averages:
-    """An exponential average for each parameter of each part, fp32, on its device.
+    """An exponential average for each parameter of each part, fp32, on its device or on the CPU.
 
     After a part's n-th update the average moves by 1 - min(decay, (1 + n) / (10 + n)) of the way to its values, so that a
     short run is not left with its beginning (OneTrainer's rule, n being each part's own count of updates: one that begins
     late begins its average anew). A part that rests keeps its average.
     """
 
-    def __init__(self, parts: Sequence[Part], decay: float):
+    def __init__(self, parts: Sequence[Part], decay: float, *, on_cpu: bool = False):
         self._parts, self._decay = tuple(parts), decay
         self._updates = [0 for _ in self._parts]
-        self._values = [[value.detach().clone() for value in part.trainable.parameters()] for part in self._parts]
+        place = {"device": "cpu"} if on_cpu else {}
+        self._values = [[value.detach().to(**place, dtype=torch.float32, copy=True) for value in part.trainable.parameters()]
+                        for part in self._parts]
 
     @torch.no_grad()
     def update(self, learning: Sequence[Part]) -> None:
@@ -43,7 +45,7 @@ class Averages:
                 count = self._updates[index]
                 way = 1 - min(self._decay, (1 + count) / (10 + count))
                 for average, value in zip(self._values[index], part.trainable.parameters(), strict=True):
-                    average.lerp_(value, way)
+                    average.lerp_(value.to(average), way)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:

@@ -21,17 +21,22 @@ def train(session: Session, emit: Emit, *, after_step: Callable[[], None], shoul
     """
     steps = session.settings.steps
     while not session.clock().ended:
-        if should_stop():
+        stop, enough = session.ranks.join((), [should_stop(), is_enough()])  # one process ends with the others
+        if stop:
             return True
-        if is_enough():
+        if enough:
             return False
         if session.over():
             emit(Noticed("Every part has reached its stop; the run ends here."))
             return False
         before, learning = session.progress, session.learning()
-        session.step(learning)
+        trouble = session.step(learning)
         now = session.progress
+        if trouble:
+            emit(Noticed(trouble, "guard.bad_step"))
+        if now.step <= before.step:  # taken back, or to be tried again
+            continue
         emit(StepDone(now.step, steps, now.loss, now.smooth_loss, session.rates(learning), now.seconds - before.seconds,
-                      now.images))
+                      now.images, session.estimates()))
         after_step()
     return False

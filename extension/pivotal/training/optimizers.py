@@ -37,6 +37,21 @@ class Stepper:
             return _relative_rate(self.optimizer, group)
         return float(group["lr"] / group["times"]) * float(group.get("d", 1.0))
 
+    def estimate_of(self, part: Part) -> float | None:
+        """What the optimizer has found for `part` (`d` of Prodigy and D-Adaptation); None where it finds nothing."""
+        index = self.parts.index(part)
+        found = (group["d"] for group in self.optimizer.param_groups if group["part"] == index and "d" in group)
+        estimate = next(found, None)
+        return None if estimate is None else float(estimate)
+
+    @property
+    def may_overflow(self) -> bool:
+        """Whether its update may make a weight infinite from gradients within `update.LARGEST_GRADIENT`.
+
+        Torch's own cannot: they divide by a mean, or add at most 10 times the gradient. Others multiply by what they find.
+        """
+        return not type(self.optimizer).__module__.startswith("torch.optim")
+
     @property
     def averages(self) -> bool:
         """Whether the optimizer keeps an average that is its result, as schedule-free ones do."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
+from pivotal.config.sections.guard import Guard, Performance
 from pivotal.config.sections.loss import Loss, Noise, Timesteps
 from pivotal.config.sections.mask import Mask
 
@@ -28,6 +30,10 @@ class Settings:
     tf32: bool | None = None  # on, off, or as the host has it
     keep_best: bool = False  # keep the values of the best measured step, to go back to
     cache_text: bool = False  # keep what the text encoders answer, where nothing of theirs is trained
+    text_folder: Path | None = None  # where it is kept for later runs, too
+    pad_captions: bool = True  # fill them up to 75 tokens, as prompts are
+    guard: Guard = Guard()
+    performance: Performance = Performance()
 
 
 @dataclass(frozen=True)
@@ -45,3 +51,7 @@ class Progress:
         decay = min(0.99, 1 - 1 / (self.step + 1))
         smooth = decay * self.smooth_loss + (1 - decay) * loss
         return Progress(self.step + 1, self.images + images, self.seconds + seconds, loss, smooth)
+
+    def past(self, images: int, seconds: float) -> Progress:
+        """One step on, of which nothing was learned."""
+        return Progress(self.step + 1, self.images + images, self.seconds + seconds, self.loss, self.smooth_loss)

@@ -17,7 +17,7 @@ class Trainable(Protocol):
         """Unique among a run's trainables; names it in events and states."""
 
     def parameters(self) -> Iterator[nn.Parameter]:
-        """fp32, whatever the model's dtype."""
+        """fp32, whatever the model's dtype; or bf16, which `rounding.widened` makes fp32 for each update."""
 
     def groups(self) -> Sequence[tuple[float, Sequence[nn.Parameter]]]:
         """All parameters, each once, after how many times the trainable's rate they learn with."""

@@ -17,7 +17,7 @@ from pivotal.networks.settings import LayerSettings
 from pivotal.prompts.chunks import tokenize_caption
 from pivotal.training.batch import Batch
 from pivotal.training.batch_loss import Losses
-from pivotal.training.denoise import Denoiser, Untrained
+from pivotal.training.denoise import Denoiser, Untrained, without_padding
 from pivotal.training.part import Part
 from pivotal.training.seeds import generator
 from pivotal.training.settings import Settings
@@ -168,3 +168,30 @@ def test_masked_prior_preservation_is_its_formula(model, normalize, monkeypatch)
         if row != 1:
             expected = expected + 0.6 * (held * (1 - weight)).mean() / ((1 - weight).mean() if normalize else 1)
         assert found[row].item() == pytest.approx(expected.item(), rel=1e-3)
+
+
+def test_captions_without_padding_are_what_the_encoders_say_of_their_tokens_alone(model):
+    """Encoded by transformers itself, without any padding."""
+    prompts = [tokenize_caption(text, tokenizer(), {}) for text in ("a red cat on a table", "a cat")]
+    told = model.encode_prompts(prompts)
+    cut = without_padding(told, prompts)
+    assert cut.hidden.shape == (2, 6 + 2, told.hidden.shape[2]) and cut.pooled is told.pooled
+    first = model.text_encoders[0]
+    begin, end = tokenizer().bos_token_id, tokenizer().eos_token_id
+    with torch.no_grad():
+        answer = first.module(torch.tensor([[begin, *prompts[0].chunks[0].ids, end]]), output_hidden_states=True)
+    expected = answer.hidden_states[-2] if model.family.name == "sdxl" else answer.last_hidden_state
+    torch.testing.assert_close(cut.hidden[:1, :, :expected.shape[2]], expected, rtol=1e-4, atol=1e-5)
+    longer = [tokenize_caption("word " * 90, tokenizer(), {}), prompts[1]]
+    assert without_padding(model.encode_prompts(longer), longer).hidden.shape[1] == 2 * 77
+
+
+def test_padding_changes_what_is_learned_only_where_it_is_off(model):
+    parts, made = [], batch(model)
+    noisy, timesteps = torch.randn(COUNT, 4, 8, 8, generator=generator(2, "n")), torch.tensor([10, 500, 900])
+    made = replace(made, prompts=[tokenize_caption(text, tokenizer(), {}) for text in ("a dog", "a red cat", "a cat")])
+    with torch.no_grad():
+        padded, cut = (Denoiser(model, parts, torch.float32, pads=pads).predict(made, noisy, timesteps) for pads in (True, False))
+        alone = model.predict(noisy, timesteps, without_padding(model.encode_prompts(made.prompts), made.prompts),
+                              made.size_ids)
+    assert torch.equal(cut, alone) and not torch.allclose(padded, cut, atol=1e-4)

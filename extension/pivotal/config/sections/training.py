@@ -9,6 +9,8 @@ from pivotal.config.optimizers import FINDS_ITS_RATE, Kind, kinds_with, usual_te
 from pivotal.config.options import option
 
 _ADAFACTOR = ("optimizer.kind", ("adafactor",))
+# Networks whose weights may be bf16: changes that are products of several factors, or rotations, are computed in fp32.
+ROUNDED = ("lora", "dylora", "full")
 _GROWS = ("prodigy", "dadapt adam", "dadapt sgd", "dadapt adagrad")
 
 
@@ -110,8 +112,12 @@ class Precision:
     """Number formats and memory."""
 
     compute: Literal["auto", "fp32", "bf16", "fp16"] = option(
-        "auto", "Number format of the model's work; what is trained stays fp32. Auto suits it to the device.",
+        "auto", "Number format of the model's work; what is trained has its own. Auto suits it to the device.",
         ss="ss_mixed_precision")
+    weights: Literal["fp32", "bf16"] = option(
+        "fp32", "Number format of a network's weights while they learn. Bf16 takes half the memory, and rounds by chance so that "
+                "small updates count.", label="Trained weights",
+        shown_when=("network.method", ROUNDED), source="arXiv:2010.06192, stochastic rounding")
     tf32: Literal["as the host", "on", "off"] = option(
         "as the host", "Lets NVIDIA cards multiply fp32 numbers faster and less exactly; only while the run lasts.",
         label="TF32")

@@ -1,0 +1,81 @@
+"""A step whose numbers are not finite: which, of which images, and where they came from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from pivotal.training.batch import Batch
+from pivotal.training.batch_loss import BatchLoss
+from pivotal.training.denoise import Denoiser
+
+SHOWN = 4  # images in a sentence
+_NAMES = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
+
+
+class BadStep(Exception):
+    """Numbers of a step that are not finite, or so large that the update would not be.
+
+    Args:
+        what: a sentence's middle, as "the loss became nan: the UNet's answer in fp16 for a.png at timestep 812".
+        poisoned: whether weights or an optimizer's numbers have them already, so that the step must be taken back.
+    """
+
+    def __init__(self, what: str, *, poisoned: bool = False):
+        super().__init__(what)
+        self.poisoned = poisoned
+
+
+def bad_loss(batch: Batch, loss: BatchLoss, denoiser: Denoiser, names: Sequence[str]) -> BadStep:
+    """The loss of `batch` is not finite: of which of its images, and because of what.
+
+    Args:
+        names: of all images, by the numbers that batches have for them.
+    """
+    rows = [index for index, error in enumerate(loss.errors.tolist()) if error - error != 0] or list(range(len(loss.errors)))
+    where = _images([(_name(batch, row, names), loss.timesteps[row]) for row in rows])
+    return BadStep(f"the loss became {loss.value.item()}: {_origin(batch, rows, denoiser)} for {where}")
+
+
+def bad_update(bad: BadStep, told: Sequence[tuple[Batch, BatchLoss]], names: Sequence[str]) -> BadStep:
+    """`bad`, with the images of the batches of which the gradient was."""
+    where = _images([(_name(batch, row, names), timestep) for batch, loss in told
+                     for row, timestep in enumerate(loss.timesteps)])
+    return BadStep(f"{bad}, by {where}", poisoned=bad.poisoned)
+
+
+def _images(told: Sequence[tuple[str, Tensor]]) -> str:
+    """``a.png at timestep 812, b.png at 30``."""
+    words = [f"{name} at {'' if place else 'timestep '}{int(timestep)}" for place, (name, timestep) in enumerate(told[:SHOWN])]
+    return ", ".join(words) + (f" and {len(told) - SHOWN} more" if len(told) > SHOWN else "")
+
+
+def _name(batch: Batch, row: int, names: Sequence[str]) -> str:
+    if not batch.items:
+        return f"image {row + 1} of the batch"
+    item = batch.items[row]
+    return names[item] if item < len(names) else f"image {item + 1}"
+
+
+@torch.no_grad()
+def _origin(batch: Batch, rows: Sequence[int], denoiser: Denoiser) -> str:
+    """The first thing on the way to the loss that is not finite for one of `rows`, with its number format."""
+    model, rows = denoiser.model, list(rows)
+    if not _finite(batch.latents[rows]):
+        return "the latents, as the VAE encoded them,"
+    if not _finite(denoiser.told(batch).hidden[rows]):
+        encoders = model.text_encoders[0].module
+        return f"the text encoders' answer in {format_of(denoiser.compute, next(encoders.parameters()).dtype)}"
+    return f"the UNet's answer in {format_of(denoiser.compute, model.dtype)}"
+
+
+def format_of(compute: torch.dtype, weights: torch.dtype) -> str:
+    """The number format of a part's work: under autocast that of `compute`, which fp32 switches off."""
+    dtype = weights if compute == torch.float32 else compute
+    return _NAMES.get(dtype, str(dtype))
+
+
+def _finite(tensor: Tensor) -> bool:
+    return bool(torch.isfinite(tensor).all())
