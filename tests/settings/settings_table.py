@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from pivotal.config.imports.a1111_names import A1111
+from pivotal.config.imports.a1111_names import A1111, A1111_FILE
 from pivotal.config.imports.invoke_names import INVOKE
 from pivotal.config.imports.kohya_names import KOHYA, SUBSET
 from pivotal.config.imports.onetrainer_names import CONCEPT, EMBEDDING_ROW, ONETRAINER, SAMPLE
@@ -22,6 +22,7 @@ TRAINERS: dict[str, tuple[str, dict[str, Rule]]] = {
     "sample": ("OneTrainer: a sample", SAMPLE),
     "invoke": ("Invoke Training", INVOKE),
     "a1111": ("AUTOMATIC1111: the Train tab and its settings", A1111),
+    "a1111 file": ("AUTOMATIC1111: the settings-....json beside a training's logs", A1111_FILE),
 }
 
 

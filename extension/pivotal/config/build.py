@@ -7,6 +7,7 @@ import difflib
 import math
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pivotal.config.options import Option, parts, tables, walk
@@ -15,6 +16,7 @@ from pivotal.errors import OptionError
 Config = TypeVar("Config")
 _MOST_ROWS = 1000  # of a table: a row's number is typed by people, and 999999999 must not make so many
 _LONGEST_SHOWN = 200  # characters of a value in a sentence
+_LONGEST_NAME, _LONGEST_PATH = 255, 4096  # characters that a file system takes
 _NO_TEXT = (dict, list, tuple, set, bytes)
 _NO_FILE_HOLDS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff]")  # JSON can say them
 _DEEPEST = 3  # levels of a nested run file: what lies deeper is no option, and may even hold itself
@@ -63,13 +65,25 @@ def _typed(option: Option, raw: Any) -> Any:
         return _number(option, raw)
     if isinstance(raw, _NO_TEXT):
         raise ValueError(f"expected one text, got {_shown(raw)}")
-    return _text(raw)
+    return _path(_text(raw)) if option.spec.widget == "folder" else _text(raw)
 
 
 def _text(raw: Any) -> str:
     text = str(raw)
     if _NO_FILE_HOLDS.search(text):
         raise ValueError(f"holds a character that no file name or YAML can hold: {_shown(text)}")
+    return text
+
+
+def _path(text: str) -> str:
+    """A path as somebody typed it, without the quotes that Windows' "Copy as path" puts around one."""
+    text = text.strip().strip('"')
+    if any(len(part) > _LONGEST_NAME for part in re.split(r"[\\/]", text)) or len(text) > _LONGEST_PATH:
+        raise ValueError(f"is longer than any path: {_shown(text)}")
+    try:
+        Path(text).expanduser()
+    except RuntimeError:
+        raise ValueError(f"names the home folder of somebody who is not known here: {_shown(text)}") from None
     return text
 
 

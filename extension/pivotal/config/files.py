@@ -8,9 +8,12 @@ from typing import Any
 
 import yaml
 
-from pivotal.config.build import flat_from_nested
+from pivotal.config.build import flat_from_nested, options_of
 from pivotal.config.options import flatten
+from pivotal.config.train import TrainConfig
 from pivotal.errors import OptionError
+
+_MOST_VALUES = 100_000  # in a file
 
 
 def read_run_file(path: Path) -> dict[str, Any]:
@@ -29,17 +32,50 @@ def read_run_file(path: Path) -> dict[str, Any]:
     return parse_run(text, str(path))
 
 
+def beside(run_file: Path, flat: dict[str, Any]) -> dict[str, Any]:
+    """A run file's relative paths that are not in the current folder but beside the file are meant there."""
+    options = options_of(TrainConfig, flat)
+    paths = {key: run_file.parent / str(value) for key, value in flat.items()
+             if value and key in options and options[key].spec.widget == "folder"}
+    return flat | {key: str(path) for key, path in paths.items() if not Path(str(flat[key])).exists() and path.exists()}
+
+
 def parse_run(text: str, where: str) -> dict[str, Any]:
     """As `read_run_file`, from the text itself; `where` is named in errors."""
-    try:
-        nested = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise OptionError({"run file": f"{where} is not YAML: {' '.join(str(error).split())}"}) from error
+    nested = parse_yaml(text, where)
     if nested is None:
         return {}
     if not isinstance(nested, Mapping):
         raise OptionError({"run file": f"{where} holds {type(nested).__name__}; expected lines such as `name: my run`"})
     return flat_from_nested({str(key): value for key, value in nested.items()})
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """The values in `text`; `where` is named in errors.
+
+    Raises:
+        OptionError: under the key ``run file``, when it is not YAML, or one of those few lines that stand for billions of values.
+    """
+    try:
+        found = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date of month 13 is a ValueError
+        raise OptionError({"run file": f"{where} is not YAML: {' '.join(str(error).split())}"}) from error
+    if _is_huge(found):
+        raise OptionError({"run file": f"{where} holds more than {_MOST_VALUES} values, or values in values without end"})
+    return found
+
+
+def _is_huge(value: Any) -> bool:
+    """Whether it has more values than any file of ours; what *aliases repeat counts each time."""
+    left, waiting = _MOST_VALUES, [value]
+    while waiting and left:
+        left -= 1
+        one = waiting.pop()
+        if isinstance(one, Mapping):
+            waiting += one.values()
+        elif isinstance(one, (list, tuple, set)):
+            waiting += one
+    return bool(waiting)
 
 
 def nested_from_flat(flat: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from pivotal.config.sections.caption import Caption
 from pivotal.config.sections.concept import Concept
 from pivotal.config.sections.dataset import Dataset
 from pivotal.config.sections.embedding import Embedding
+from pivotal.config.sections.guard import Guard, Performance
 from pivotal.config.sections.logs import Logs
 from pivotal.config.sections.loss import Loss, Noise, Timesteps
 from pivotal.config.sections.mask import Mask
@@ -53,6 +54,8 @@ class TrainConfig:
     noise: Noise = group(Noise)
     timesteps: Timesteps = group(Timesteps)
     precision: Precision = group(Precision)
+    performance: Performance = group(Performance)
+    guard: Guard = group(Guard)
     samples: Samples = group(Samples, chapter="While it runs, and after")
     save: Save = group(Save)
     sharing: Sharing = group(Sharing)

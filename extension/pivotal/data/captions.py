@@ -7,7 +7,8 @@ import random
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
+from fnmatch import translate
+from functools import lru_cache
 
 from pivotal.config.sections.caption import Caption
 from pivotal.data.concepts import Concept
@@ -17,6 +18,7 @@ from pivotal.prompts.placeholders import find_placeholders
 from pivotal.prompts.templates import FILEWORDS, fill_template
 
 MOST_PAIRS = 10_000  # of templates and captions that are looked through before a run
+_WEIGHT = re.compile(r"^[(\[]+|(?::\s*[\d.]+\s*)?[)\]]+$")  # of (red hat:1.2)
 _CHOICE = re.compile(r"(?<!\{)\{([^{}]*\|[^{}]*)\}(?!\})")
 
 
@@ -105,7 +107,7 @@ def _tags(words: str, rules: Caption, dice: random.Random) -> str:
     if not (rules.tag_dropout or rules.shuffle or is_parted):
         return words
     kept, others, tail = _parted(words, rules, separator if is_parted else "")
-    others = [tag for tag in others if dice.random() >= rules.tag_dropout or not _may_go(tag, rules)]
+    others = _undropped(others, rules, dice)
     if rules.shuffle:
         dice.shuffle(others)
     # A delimiter of a word character or two stands alone; a comma is followed by a blank.
@@ -125,12 +127,33 @@ def _parted(words: str, rules: Caption, separator: str) -> tuple[list[str], list
     return found[:rules.keep_tags], found[rules.keep_tags:], []
 
 
+def _undropped(tags: Sequence[str], rules: Caption, dice: random.Random) -> list[str]:
+    """The tags that stay this time; "later tags more" leaves out tag i (1, 2, ...) of n with i / n of the share."""
+    if rules.tag_dropout_kind == "all at once":
+        goes = dice.random() < rules.tag_dropout
+        return [tag for tag in tags if not goes or not _may_go(tag, rules)]
+    is_weighted, count = rules.tag_dropout_kind == "later tags more", len(tags)
+    shares = (rules.tag_dropout * (place / count if is_weighted else 1) for place in range(1, count + 1))
+    return [tag for tag, share in zip(tags, shares, strict=True) if dice.random() >= share or not _may_go(tag, rules)]
+
+
 def _may_go(tag: str, rules: Caption) -> bool:
     """Whether a tag is one of those that may be left out."""
-    folded = tag.casefold()
-    if any(fnmatchcase(folded, pattern.casefold()) for pattern in rules.tags_to_keep):
+    are_regular = rules.tag_patterns == "regular expressions"
+    if _is_listed(tag, rules.tags_to_keep, are_regular):
         return False
-    return not rules.tags_to_drop or any(fnmatchcase(folded, pattern.casefold()) for pattern in rules.tags_to_drop)
+    return not rules.tags_to_drop or _is_listed(tag, rules.tags_to_drop, are_regular)
+
+
+def _is_listed(tag: str, lines: tuple[str, ...], are_regular: bool) -> bool:
+    """Whether one of `lines` is the whole tag, with or without its brackets and weight; capitals are as small letters."""
+    forms = {tag, _WEIGHT.sub("", tag).strip()}
+    return any(_pattern(line, are_regular).fullmatch(form) for line in lines for form in forms)
+
+
+@lru_cache(maxsize=4096)
+def _pattern(line: str, is_regular: bool) -> re.Pattern[str]:
+    return re.compile(line if is_regular else translate(line), re.IGNORECASE)
 
 
 def _triggered(words: str, rules: Caption) -> str:

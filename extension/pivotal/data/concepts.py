@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from pivotal.config.sections.augment import Augment
 from pivotal.config.sections.caption import Caption
 from pivotal.data.folder import Item
 
@@ -32,7 +33,8 @@ class Concept:
     images_per_epoch: int | None = None
     weight: float = 1.0  # of its images' loss
     prior: bool = False  # whether its images shall be what the model answered before the run
-    augmented: bool = True  # whether its images are changed as the run's `augment` says
+    augment: Augment = Augment()  # how its images are changed
+    resolution: str = ""  # of its images, as it was typed; empty: the run's
     wording: Wording = field(default_factory=Wording)
 
 

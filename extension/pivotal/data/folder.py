@@ -29,7 +29,6 @@ class Item:
     mask: Path | None = None  # of a source that names it; else it may lie beside the image
     concept: int = 0  # which of the run's concepts it belongs to
     lines: tuple[str, ...] = ()  # of a caption of several lines, where one of them is taken each time
-    augmented: bool = True  # whether it is changed as the run's `augment` says
 
 
 @dataclass(frozen=True)

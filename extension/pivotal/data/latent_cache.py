@@ -17,6 +17,7 @@ from pivotal.data.versions import Key
 from pivotal.data.view import Fit
 from pivotal.errors import DatasetError, FormatError
 from pivotal.formats.atomic import remove_leftovers, write_tensors
+from pivotal.formats.kept_files import mark_used
 from pivotal.formats.reading import read_safetensors
 
 FORMAT = 1  # of the files; another number makes all of them anew
@@ -72,7 +73,7 @@ class Memory:
 class Disk:
     """One file for each key, named by all that it depends on: an edit of any of it makes another name.
 
-    Nothing is ever deleted but files that turn out damaged.
+    It deletes nothing but files that turn out damaged; formats.kept_files.clean makes room.
 
     Args:
         name: key -> `content_name` of what it stands for; each is asked for once, and holds for the whole run.
@@ -92,7 +93,9 @@ class Disk:
         return self.folder / f"{self._names[key]}.safetensors"
 
     def has(self, key: Key) -> bool:
-        return self.path(key).is_file()
+        path = self.path(key)
+        mark_used(path)
+        return path.is_file()
 
     def get(self, key: Key) -> Encoded | None:
         path = self.path(key)
@@ -105,6 +108,7 @@ class Disk:
         if "mean" not in tensors or metadata.get(_SUM) != _sum(tensors):
             path.unlink(missing_ok=True)
             return None
+        mark_used(path)
         return Encoded(tensors["mean"], tensors.get("deviation"), tensors.get("inpainting"), tensors.get("mask"))
 
     def put(self, key: Key, encoded: Encoded) -> None:
@@ -115,9 +119,13 @@ class Disk:
             raise DatasetError(f"{self.folder} cannot take the latents ({error.strerror or error}); make room, or keep them "
                                "in memory.") from error
 
+    def files(self) -> set[Path]:
+        """All files that were asked for."""
+        return set(map(self.path, self._names))
+
     def size(self) -> int:
-        """Bytes of all files that were asked for."""
-        return sum(path.stat().st_size for path in set(map(self.path, self._names)) if path.is_file())
+        """Bytes of these."""
+        return sum(path.stat().st_size for path in self.files() if path.is_file())
 
 
 def _sum(tensors: Mapping[str, Tensor]) -> str:

@@ -18,6 +18,7 @@ from pivotal.data.folder import Item
 from pivotal.data.images import Picture
 from pivotal.data.inpainting import inpainting_masks
 from pivotal.data.latent_cache import Disk, Memory, Nowhere, Shelf, content_name, file_hash
+from pivotal.data.mask_area import find_box, round_part
 from pivotal.data.prefetch import read_ahead
 from pivotal.data.versions import Key, StoreSettings, Versions
 from pivotal.data.view import Size, View
@@ -127,7 +128,11 @@ class ImageStore:
     def _latent_mask(self, row: Row) -> Tensor:
         mask = row.encoded.mask if row.encoded is not None else latent_mask(row.picture.mask)
         height, width = self.views[row.key.view].fit.size
-        return torch.ones(1, height // LATENT, width // LATENT) if mask is None else mask
+        if mask is None:
+            return torch.ones(1, height // LATENT, width // LATENT)
+        if not self._settings.round_parts:
+            return mask
+        return round_part(mask, random.Random(f"{self._settings.seed}/round/{row.time}/{self.versions.item(row.key).path.name}"))
 
     def _told(self, key: Key, picture: Picture) -> list[Tensor]:
         view = self.views[key.view]
@@ -147,23 +152,27 @@ class ImageStore:
 
 
 def open_store(encoder: Encoder, items: Sequence[Item], views: Sequence[View], settings: StoreSettings, folder: Path, *,
-               progress: Callable[[int, int], None], stopped: Callable[[], bool]) -> ImageStore | None:
+               progress: Callable[[int, int], None], stopped: Callable[[], bool],
+               memory: Memory | None = None) -> ImageStore | None:
     """A store with all encoded that is to be cached; None when stopped.
 
     Args:
         folder: where files are kept that later runs find again.
         progress: is told how many of how many are encoded; asked for none, all had been found.
+        memory: where images are kept that are cached in memory, perhaps with some of an earlier try.
 
     Raises:
         DatasetError: an image or its mask cannot be read or encoded.
     """
     versions = Versions(items, views, settings, reads_masks=encoder.is_inpainting)
-    if settings.augment.faces:
-        versions.faces = _faces(items, stopped)
+    versions.faces = _faces(items, settings, stopped)
+    if settings.cut_to_masks and settings.masks != "off":
+        boxes = {index: find_box(*masked) for index, masked in versions.masked().items() if not stopped()}
+        versions.boxes = {index: box for index, box in boxes.items() if box is not None}
     if settings.cache.latents == "off":
         return ImageStore(encoder, versions, Nowhere())
     keys, missing = list(versions.keys()), []
-    shelf = Memory() if settings.cache.latents == "memory" else Disk(folder, _naming(versions, encoder))
+    shelf: Shelf = memory or Memory() if settings.cache.latents == "memory" else Disk(folder, _naming(versions, encoder))
     store = ImageStore(encoder, versions, shelf)
     for count, key in enumerate(keys, 1):
         if stopped():
@@ -186,10 +195,10 @@ def open_store(encoder: Encoder, items: Sequence[Item], views: Sequence[View], s
     return None
 
 
-def _faces(items: Sequence[Item], stopped: Callable[[], bool]) -> dict[int, tuple[float, float]]:
+def _faces(items: Sequence[Item], settings: StoreSettings, stopped: Callable[[], bool]) -> dict[int, tuple[float, float]]:
     found = {}
     for index, item in enumerate(items):
-        face = find_face(item.path) if item.augmented and not stopped() else None
+        face = find_face(item.path) if settings.augment_of(item).faces and not stopped() else None
         if face is not None:
             found[index] = face
     return found

@@ -21,8 +21,8 @@ def read_jsonl(path: Path, reading: Reading) -> list[Item]:
     for number, line in _lines(path):
         try:
             found.append(captioned(_of_row(json.loads(line), path.parent, reading), reading))
-        except (ValueError, DatasetError) as error:
-            words = f"is not JSON ({error})" if isinstance(error, ValueError) else str(error)
+        except (ValueError, RecursionError, DatasetError) as error:
+            words = str(error) if isinstance(error, DatasetError) else f"is not JSON ({error})"
             raise DatasetError(f"{path.name}, line {number}: {words}") from error
     return _checked(path, found, reading)
 
@@ -77,10 +77,13 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def _existing(folder: Path, name: str) -> Path:
-    path = folder / Path(name).expanduser()
-    if not path.is_file():
-        raise DatasetError(f"{name} does not exist.")
-    return path
+    try:
+        path = folder / Path(name).expanduser()
+        if path.is_file():
+            return path
+    except (OSError, RuntimeError) as error:  # too long for any file system; or ~ of nobody
+        raise DatasetError(f"{name[:100]} is no path: {getattr(error, 'strerror', None) or error}.") from error
+    raise DatasetError(f"{name} does not exist.")
 
 
 def _checked(path: Path, items: list[Item], reading: Reading) -> list[Item]:

@@ -16,6 +16,7 @@ from pivotal.data.buckets import LATENT
 from pivotal.data.folder import Item
 from pivotal.data.images import Picture, read_picture
 from pivotal.data.inpainting import mask_file
+from pivotal.data.mask_area import Box, cut_to
 from pivotal.data.view import View
 
 
@@ -39,16 +40,24 @@ class StoreSettings:
     cache: Cache = Cache()
     augment: Augment = Augment()
     masks: Literal["off", "files", "alpha"] = "off"
+    cut_to_masks: bool = False  # whether images are cut around what their masks show
+    round_parts: bool = False  # whether the loss gets a round part of a mask each time
+    by_concept: tuple[Augment, ...] = ()  # by the items' `concept`, in place of `augment`
 
-    @property
-    def versions(self) -> int:
-        """Of each image, mirrored ones not counted, where they are cached."""
-        return self.augment.versions if self.augment.is_random else 1
+    def augment_of(self, item: Item) -> Augment:
+        """How an image is changed."""
+        return self.by_concept[item.concept] if self.by_concept else self.augment
+
+
+def _versions(augment: Augment) -> int:
+    """Of each image, mirrored ones not counted, where they are cached."""
+    return augment.versions if augment.is_random else 1
 
 
 def cached_bytes(views: Sequence[View], settings: StoreSettings) -> int:
     """How much memory or disk all versions of `views` take, at most: fp32 means and, where they are needed, deviations."""
-    copies = settings.versions * (2 if 0 < settings.augment.flip < 1 else 1)
+    augments = settings.by_concept or (settings.augment,)
+    copies = max(_versions(augment) * (2 if 0 < augment.flip < 1 else 1) for augment in augments)
     kept = 2 if settings.cache.sampling == "anew" or settings.cache.latents == "disk" else 1
     return sum(view.fit.size[0] * view.fit.size[1] for view in views) // LATENT**2 * 4 * 4 * kept * copies
 
@@ -66,25 +75,23 @@ class Versions:
         self._masks: list[Path | Literal["alpha"] | None] = [
             "alpha" if settings.masks == "alpha" else mask_file(item) if reads_masks else None for item in items]
         self.faces: Mapping[int, tuple[float, float]] = {}  # by item, where they are looked for
+        self.boxes: Mapping[int, Box] = {}  # by item, where images are cut to their masks
         self.change = lru_cache(maxsize=100_000)(self._drawn)
 
     def keys(self) -> Iterator[Key]:
         """All that can be cached: each view's versions, mirrored and not where both may come."""
-        often = self.settings.augment.flip
         for view in range(len(self.views)):
-            plain = self._is_plain(view)
-            flips = [False] if plain or not often else [True] if often == 1 else [False, True]
-            for version in range(1 if plain else self.settings.versions):
+            augment = self._augment(view)
+            flips = [False] if not augment.flip else [True] if augment.flip == 1 else [False, True]
+            for version in range(_versions(augment)):
                 yield from (Key(view, version, flip) for flip in flips)
 
     def key(self, view: int, time: int) -> Key:
         """What is seen of `view` at `time`: cached versions come in turn; without a cache each time is another one."""
-        settings = self.settings
-        if self._is_plain(view):
-            return Key(view, 0, False)
-        is_new = settings.cache.latents == "off" and settings.augment.is_random
+        settings, augment = self.settings, self._augment(view)
+        is_new = settings.cache.latents == "off" and augment.is_random
         dice = random.Random(f"{settings.seed}/flip/{self._name(view)}/{time}")
-        return Key(view, time if is_new else time % settings.versions, dice.random() < settings.augment.flip)
+        return Key(view, time if is_new else time % _versions(augment), dice.random() < augment.flip)
 
     def item(self, key: Key) -> Item:
         return self.items[self.views[key.view].item]
@@ -92,6 +99,10 @@ class Versions:
     def mask(self, key: Key) -> Path | Literal["alpha"] | None:
         """Where the mask comes from; None where there is none."""
         return self._masks[self.views[key.view].item]
+
+    def masked(self) -> dict[int, tuple[Item, Path | Literal["alpha"]]]:
+        """The items that have masks, and where these come from."""
+        return {index: (self.items[index], mask) for index, mask in enumerate(self._masks) if mask is not None}
 
     def picture(self, key: Key) -> Picture:
         """The pixels, read from the file.
@@ -111,14 +122,13 @@ class Versions:
         return (*fit.original, max(0, fit.offset[0]), max(0, left), *fit.size)
 
     def _drawn(self, key: Key) -> Change:
-        if self._is_plain(key.view):
-            return Change()
         seed = f"{self.settings.seed}/change/{self._name(key.view)}/{self.views[key.view].fit.size}/{key.version}"
-        return draw_change(self.settings.augment, random.Random(seed), flip=key.flip,
-                           focus=self.faces.get(self.views[key.view].item))
+        view = self.views[key.view]
+        change = draw_change(self._augment(key.view), random.Random(seed), flip=key.flip, focus=self.faces.get(view.item))
+        return cut_to(self.boxes[view.item], view.fit, change) if view.item in self.boxes else change
 
-    def _is_plain(self, view: int) -> bool:
-        return not self.items[self.views[view].item].augmented
+    def _augment(self, view: int) -> Augment:
+        return self.settings.augment_of(self.items[self.views[view].item])
 
     def _name(self, view: int) -> str:
         """By which numbers are drawn: the file's name, so that one image more or less changes nothing for the others."""

@@ -53,7 +53,7 @@ def read_alphas(path: Path, metadata: Mapping[str, str]) -> Alphas:
             return Alphas(_by_part(json.loads(metadata[INSIDE])))
         if path.name.startswith("adapter_model") and beside.is_file():
             return Alphas({"": dict(json.loads(beside.read_text("utf-8")))})
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise FormatError(f"{path.name}: its settings in {INSIDE if INSIDE in metadata else BESIDE} cannot be read: "
                           f"{error}") from error
     return Alphas()

@@ -73,9 +73,9 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     write_bytes(path, tensors_to_bytes(tensors, metadata))
 
 
-def remove_leftovers(folder: Path) -> list[Path]:
-    """Deletes the temporary files that a killed process left in `folder`; returns them."""
-    found = [path for path in folder.glob(f".*{SUFFIX}") if path.is_file()]
+def remove_leftovers(folder: Path, *, deep: bool = False) -> list[Path]:
+    """Deletes the temporary files that a killed process left in `folder`, if `deep` in all folders in it, too; returns them."""
+    found = [path for path in (folder.rglob if deep else folder.glob)(f".*{SUFFIX}") if path.is_file()]
     for path in found:
         path.unlink(missing_ok=True)
     return found

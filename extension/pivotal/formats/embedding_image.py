@@ -44,8 +44,8 @@ def read_image(path: Path) -> dict[str, Any]:
             text = getattr(image, "text", {}).get(TEXT)
             data = base64.b64decode(text) if text else _unwoven(np.asarray(image.convert("RGB")))
         content = json.loads(data, object_hook=_tensor) if data else None
-    except (UnidentifiedImageError, OSError, EOFError, ValueError, LookupError, TypeError, SyntaxError, struct.error, zlib.error,
-            Image.DecompressionBombError) as error:
+    except (UnidentifiedImageError, OSError, EOFError, ValueError, LookupError, TypeError, SyntaxError, RecursionError,
+            struct.error, zlib.error, Image.DecompressionBombError) as error:
         raise FormatError(f"{path.name} is a damaged picture, or its embedding is: {error}") from error
     if not isinstance(content, Mapping):
         raise FormatError(f"{path.name} is a picture without an embedding in it.")

@@ -44,7 +44,7 @@ def read_state(path: Path) -> State:
         with safetensors.safe_open(str(path), framework="pt", device="cpu") as file:
             facts = json.loads((file.metadata() or {})[_KEY])
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}
-    except (SafetensorError, OSError, KeyError, ValueError) as error:
+    except (SafetensorError, OSError, KeyError, ValueError, RecursionError) as error:
         raise FormatError(f"{path} is not a state of ours, or is damaged: {error}") from error
     if facts.pop("version", None) != VERSION:
         raise FormatError(f"{path} was written by another version of Pivotal; start anew.")

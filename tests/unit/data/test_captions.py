@@ -132,3 +132,40 @@ def test_of_too_many_pairs_each_caption_and_each_template_is_still_looked_at(mon
     assert found[:3] == ["zk of text 0", "text 1 by zk", "zk of text 2"] and len(found) == 20
     templates = tuple(f"{index} [filewords]" for index in range(20))
     assert len(captions_of(ITEMS, templates).all_texts()) == 20
+
+
+FOUR = [Item(Path("a.png"), "zk, a, b, c, d")]
+
+
+def shares(rules, epochs=4000):
+    """How often each of the four tags behind the first is left out."""
+    found, _ = texts(FOUR, epochs, keep_tags=1, **rules)
+    return [1 - sum(tag in text.split(", ") for text in found) / epochs for tag in "abcd"]
+
+
+def test_later_tags_go_more_often_and_the_last_with_the_whole_share():
+    """OneTrainer's RANDOM WEIGHTED (mgds, DropTags.py): tag i of n with i / n of the share."""
+    found = shares({"tag_dropout": 0.8, "tag_dropout_kind": "later tags more"})
+    assert all(abs(share - expected) < 0.03 for share, expected in zip(found, (0.2, 0.4, 0.6, 0.8), strict=True))
+
+
+def test_tags_may_go_all_at_once():
+    """OneTrainer's FULL: all behind the kept ones, or none."""
+    found, _ = texts(FOUR, 4000, keep_tags=1, tag_dropout=0.3, tag_dropout_kind="all at once", tags_to_keep=("c",))
+    assert set(found) == {"zk, a, b, c, d", "zk, c"}
+    assert abs(found.count("zk, c") / 4000 - 0.3) < 0.03
+
+
+def test_lists_of_tags_may_be_regular_expressions_for_whole_tags():
+    items = [Item(Path("a.png"), "zk, Red hat, blue hat, hats, (red hat:1.2), hat (2), a+b")]
+    dropped = {"tag_dropout": 1, "keep_tags": 1, "tag_patterns": "regular expressions"}
+    assert set(texts(items, 3, tags_to_drop=("(red|blue) hat",), **dropped)[0]) == {"zk, hats, hat (2), a+b"}
+    assert set(texts(items, 3, tags_to_keep=(r"hats?", r"a\+b"), **dropped)[0]) == {"zk, hats, a+b"}
+    words = {"tag_dropout": 1, "keep_tags": 1}
+    assert set(texts(items, 3, tags_to_keep=("a+b", "(red|blue) hat"), **words)[0]) == {"zk, a+b"}  # words, as they stand
+
+
+def test_brackets_and_weights_do_not_hide_a_tag_from_the_lists():
+    items = [Item(Path("a.png"), "zk, (red hat:1.2), [shoe], ((hair)), a (b)")]
+    listed = ("red hat", "shoe", "hair", "a (b)")
+    assert set(texts(items, 3, keep_tags=1, tag_dropout=1, tags_to_drop=listed)[0]) == {"zk"}

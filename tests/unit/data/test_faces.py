@@ -71,7 +71,7 @@ def test_what_is_cut_out_has_the_face_in_its_middle_as_far_as_the_image_reaches(
 
 
 def test_faces_decide_for_all_versions_of_their_image():
-    items = [types.SimpleNamespace(path=types.SimpleNamespace(name=name), augmented=True) for name in "ab"]
+    items = [types.SimpleNamespace(path=types.SimpleNamespace(name=name), concept=0) for name in "ab"]
     views = [types.SimpleNamespace(item=item, fit=cover((64, 128), (64, 64))) for item in range(2)]
     versions = Versions(items, views, StoreSettings(1, augment=Augment(faces=True, flip=0.5)), reads_masks=False)
     versions.faces = {1: (0.5, 0.75)}

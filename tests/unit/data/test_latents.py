@@ -161,13 +161,19 @@ def test_cached_versions_come_in_turn_and_without_a_cache_each_is_new(images):
     assert torch.equal(latents(fresh, [(0, 7)]), latents(fresh, [(0, 7)]))
 
 
-def test_images_that_shall_stay_as_they_are_do(images):
-    items = [replace(item, augmented=item.path.stem != "1") for item in items_of(images)]
+def test_each_concepts_images_are_changed_as_it_says(images):
+    items = [replace(item, concept=index) for index, item in enumerate(items_of(images))]
+    augments = (Augment(flip=0.5, saturation=0.5, versions=2), Augment(versions=2), Augment(flip=1))
     encoder = Pooling()
-    store = opened(images, encoder, items=items, augment=Augment(flip=0.5, saturation=0.5, versions=2), sampling="mean")
-    assert len(encoder.asked) == 4 + 1 + 4
-    assert len({latents(store, [(1, time)]).sum().item() for time in range(20)}) == 1
-    assert len({latents(store, [(0, time)]).sum().item() for time in range(20)}) > 1
+    store = opened(images, encoder, items=items, by_concept=augments, sampling="mean")
+    assert len(encoder.asked) == 4 + 1 + 1
+    seen = [{latents(store, [(view, time)]).sum().item() for time in range(20)} for view in range(3)]
+    assert len(seen[0]) > 1 and len(seen[1]) == len(seen[2]) == 1
+    plain = opened(images, Pooling(), sampling="mean")
+    assert torch.equal(latents(store, [(1, 0)]), latents(plain, [(1, 0)]))
+    assert torch.allclose(latents(store, [(2, 0)]), latents(plain, [(2, 0)]).flip(-1), atol=1e-6)
+    views = store.views
+    assert cached_bytes(views, StoreSettings(1, by_concept=augments)) == 4 * cached_bytes(views, StoreSettings(1))
 
 
 def test_masks_are_averaged_over_each_latent_and_mirrored_with_their_image(images):
@@ -348,3 +354,31 @@ def test_an_inpainting_model_is_told_the_file_or_drawn_masks_and_each_in_some_ep
     for store in found.values():
         assert torch.equal(store.encoded(store.load([(1, 3)])).inpainting, model.encode_masked(pixels[None], told))
     assert found["memory"].load([(1, 0)]).masks is None  # the loss has none, whatever the model is told
+
+
+def test_images_are_cut_to_their_masks_and_masks_go_with_them(images):
+    """The store's latents are those of a picture that was cut before by hand."""
+    mask = Image.new("L", (96, 64), 0)
+    mask.paste(255, (48, 16, 80, 48))  # left, top, right, bottom
+    mask.save(images / "1-masklabel.png")
+    items = [item for item in items_of(images) if item.path.stem == "1"]
+    store = opened(images, Pooling(), items=items, kind="off", resolution=(32, 32), masks="files", cut_to_masks=True,
+                   sampling="mean")
+    whole = opened(images, Pooling(), items=items, kind="off", resolution=(32, 32), masks="files", sampling="mean")
+    # 64 px high become 32: the mask's 32 px and a fifth, 38.4, fill the cut when it is enlarged by 64 / 38.4.
+    top, left, height, width = store.load([(0, 0)]).size_ids[0, 2:].tolist()
+    assert (height, width) == (32, 32) and store.versions.change(store.versions.key(0, 0)).zoom == pytest.approx(64 / 38.4)
+    assert (top, left) == pytest.approx(((32 - 19.2) / 38.4 * 32, (64 - 19.2) / 38.4 * 32), abs=1)
+    assert store.load([(0, 0)]).masks.mean() == pytest.approx(1 / 1.44, abs=0.12)
+    assert whole.load([(0, 0)]).masks.mean() < 0.4
+    assert not torch.equal(latents(store, [(0, 0)]), latents(whole, [(0, 0)]))
+
+
+def test_masks_are_round_parts_another_each_time_and_the_latents_stay(images):
+    Image.new("L", (96, 64), 255).save(images / "1-masklabel.png")
+    store = opened(images, Pooling(), masks="files", round_parts=True, sampling="mean")
+    found = [store.load([(1, time)]).masks for time in range(20)]
+    assert len({tuple(mask.flatten().tolist()) for mask in found}) > 10 and all(0 < mask.mean() <= 1 for mask in found)
+    assert torch.equal(store.load([(1, 3)]).masks, found[3])
+    assert all(bool((store.load([(0, time)]).masks == 1).all()) for time in range(5))  # has no mask
+    assert torch.equal(latents(store, [(1, 0)]), latents(store, [(1, 7)]))

@@ -1,4 +1,5 @@
-"""Fields of AUTOMATIC1111's Train tab and of its settings for training, by their labels and names."""
+"""Fields of AUTOMATIC1111's Train tab and of its settings for training, by their labels and names; and the names in the
+settings-....json that it writes beside the logs of a training."""
 
 from __future__ import annotations
 
@@ -41,4 +42,30 @@ A1111: dict[str, Rule] = {
     "training_enable_tensorboard": to("logs.tensorboard"),
     "training_tensorboard_save_images": nothing("With TensorBoard on, samples are in it."),
     "training_tensorboard_flush_every": nothing("Every step is flushed."),
+}
+
+_UNKNOWN_PREVIEW = "Samples are drawn with Euler; choose another (samples.sampler)."
+A1111_FILE: dict[str, Rule] = {
+    "datetime": nothing("When it was written."),
+    "model_name": parts("checkpoint"), "model_hash": nothing("The checkpoint is found by its name."),
+    "embedding_name": to("embeddings.0.placeholder"), "num_vectors_per_token": to("embeddings.0.token_count"),
+    "learn_rate": parts("optimizer.learning_rate", "schedule.rates"),
+    "batch_size": to("batch.size"), "gradient_step": to("batch.accumulation"), "steps": to("length.steps"),
+    "initial_step": missing("A run begins at step 0; to go on, name the embedding's file (embeddings.0.base_embedding)."),
+    "data_root": to("dataset.folder"), "num_of_dataset_images": nothing("The images are counted anew."),
+    "template_file": to("dataset.caption_list"),
+    "training_width": parts("dataset.resolution", "buckets.kind"), "training_height": parts("dataset.resolution", "buckets.kind"),
+    "latent_sampling_method": to("cache.sampling", words={"once": "once", "deterministic": "mean", "random": "anew"}),
+    "clip_grad_mode": parts("optimizer.clip_norm"), "clip_grad_value": parts("optimizer.clip_norm"),
+    "create_image_every": to("samples.every_steps"), "save_embedding_every": to("save.every_steps"),
+    "save_image_with_stored_embedding": missing("Embeddings are written as .safetensors alone."),
+    "log_directory": nothing("Logs lie in the run's own folder."),
+    "hypernetwork_name": missing("Hypernetworks are not trained; train a network or an embedding."),
+    "layer_structure": nothing("Of a hypernetwork."), "activation_func": nothing("Of a hypernetwork."),
+    "weight_init": nothing("Of a hypernetwork."), "add_layer_norm": nothing("Of a hypernetwork."),
+    "use_dropout": nothing("Of a hypernetwork."), "save_hypernetwork_every": nothing("Of a hypernetwork."),
+    "preview_prompt": parts("samples.prompts"), "preview_negative_prompt": parts("samples.prompts"),
+    "preview_steps": parts("samples.prompts"), "preview_cfg_scale": parts("samples.prompts"),
+    "preview_seed": parts("samples.prompts"), "preview_width": parts("samples.prompts"),
+    "preview_height": parts("samples.prompts"), "preview_sampler_index": nothing(_UNKNOWN_PREVIEW),
 }

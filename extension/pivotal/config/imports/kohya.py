@@ -62,7 +62,7 @@ def read_kohya(settings: Mapping[str, Any]) -> Imported:
     ours["optimizer.learning_rate"] = rest.get("learning_rate")
     trains_network = "token_string" not in flat and "num_vectors_per_token" not in flat
     if trains_network:
-        network_of(rest, reading, from_gui, bool(flat.get("sdxl")))
+        network_of(rest, reading, from_gui, bool(flat.get("sdxl") or flat.get("sdxl_checkbox")))
     else:
         ours["network.method"] = "none"
     optimizer_of(_optimizer_name(rest), named_arguments(rest.get("optimizer_args")), KOHYA_OPTIMIZERS, reading)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pivotal.config.imports.folders import take_folder, tell
 from pivotal.config.imports.kohya_names import KOHYA, SUBSET
 from pivotal.config.imports.rules import Imported, Reading, Told, apply, is_off
 
@@ -20,6 +21,8 @@ def dataset_of(rest: Mapping[str, Any], reading: Reading, from_gui: bool) -> Non
     ours = reading.flat
     if rest.get("train_data_dir"):
         ours |= {"dataset.folder": str(rest["train_data_dir"]), "dataset.repeats_in_names": True}
+    elif rest.get("image_folder"):  # of the GUI's page for fine-tuning
+        ours["dataset.folder"] = str(rest["image_folder"])
     if rest.get("reg_data_dir"):
         ours |= {"concepts.0.folder": str(rest["reg_data_dir"]), "concepts.0.kind": "regularization",
                  "concepts.0.repeats_in_names": True}
@@ -39,22 +42,32 @@ def dataset_of(rest: Mapping[str, Any], reading: Reading, from_gui: bool) -> Non
 
 
 def read_dataset(settings: Mapping[str, Any]) -> Imported:
-    """A dataset's .toml: its first subset is the run's dataset, each further one a concept."""
-    reading, rows = Reading(), 0
-    general = dict(settings.get("general", {}))
-    names = {**KOHYA, **SUBSET}
-    for dataset in settings["datasets"]:
-        shared = {**general, **{name: value for name, value in dataset.items() if name != "subsets"}}
-        for subset in dataset.get("subsets", []):
-            mine = Reading()
-            apply(names, {**shared, **subset}, mine)
-            _subset(mine, None if not rows else rows - 1)
-            _joined(reading, mine, rows)
-            rows += 1
+    """A dataset's .toml: its first subset is the run's dataset, each further one a concept.
+
+    Where the first has words of its own, or is regularization, which a run's dataset is not, all are concepts.
+    """
+    reading, subsets = Reading(), list(_subsets(settings))
+    before = 0 if subsets and (subsets[0].get("class_tokens") or subsets[0].get("is_reg")) else 1
+    for index, subset in enumerate(subsets):
+        mine, row = Reading(), index - before if index >= before else None
+        apply({**KOHYA, **SUBSET}, subset, mine)
+        _subset(mine, row)
+        take_folder(reading, mine, row, is_first=index == 0, name=f"subset {index + 1}")
+        tell(reading, mine)
     reading.quiet += [
         Told(name, value, "Not part of a dataset.") for name, value in settings.items() if name not in ("general", "datasets")
     ]
     return reading.done(SOURCE)
+
+
+def _subsets(settings: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """Each subset with what its dataset and the whole file say."""
+    general = settings.get("general")
+    for dataset in settings["datasets"]:
+        if isinstance(dataset, Mapping):
+            shared = {**(general if isinstance(general, Mapping) else {}), **dataset}
+            shared.pop("subsets", None)
+            yield from ({**shared, **subset} for subset in dataset.get("subsets") or [] if isinstance(subset, Mapping))
 
 
 def _subset(mine: Reading, row: int | None) -> None:
@@ -67,23 +80,5 @@ def _subset(mine: Reading, row: int | None) -> None:
         ours[f"{place}.repeats"] = rest["num_repeats"]
     if rest.get("class_tokens") and row is not None:
         ours[f"{place}.text"] = rest["class_tokens"]
-    elif rest.get("class_tokens"):
-        mine.leave("class_tokens", rest["class_tokens"],
-                   "Images of the first folder need caption files, or a template of your own with these words.")
-    if rest.get("is_reg") and row is None:
-        mine.leave("is_reg", True, "The first folder cannot be regularization images; put them second.")
-    elif rest.get("is_reg"):
+    if rest.get("is_reg") and row is not None:
         ours[f"{place}.kind"] = "regularization"
-
-
-def _joined(reading: Reading, mine: Reading, index: int) -> None:
-    """Settings that hold for a run are the first subset's; another value in a later one is told."""
-    for key, value in mine.flat.items():
-        if key.startswith("concepts.") or index == 0:
-            reading.flat[key] = value
-        elif reading.flat.get(key) != value:
-            reading.leave(f"subset {index + 1}: {key}", value,
-                          "All folders of a run share this option; the first one's value is taken.")
-    reading.changed += mine.changed
-    reading.unknown += mine.unknown
-    reading.quiet += mine.quiet

@@ -32,6 +32,7 @@ MODEL: dict[str, Rule] = {
     "model_list": nothing("A list of the GUI's; the path beside it counts."),
     "v2": always("checkpoint", text="The family is read from the checkpoint."),
     "sdxl": always("checkpoint", text="The family is read from the checkpoint."),
+    "sdxl_checkbox": always("checkpoint", text="The family is read from the checkpoint."),
     "v_parameterization": to("objective.prediction", words={True: "v", False: "auto"}),
     "zero_terminal_snr": to("objective.zero_terminal_snr", words={True: "on", False: "auto"}),
     "clip_skip": to("objective.clip_skip", by=_positive),
@@ -46,10 +47,21 @@ MODEL: dict[str, Rule] = {
     "fp8_base_unet": missing("fp8 weights are not trained on; load the checkpoint in fp16 or bf16."),
     "flux1_checkbox": missing(_OTHER_MODELS), "sd3_checkbox": missing(_OTHER_MODELS),
     "blocks_to_swap": missing(_OTHER_MODELS),
+    **{name: nothing(_OTHER_MODELS) for name in (
+        "ae", "apply_t5_attn_mask", "clip_g", "clip_l", "discrete_flow_shift", "double_blocks_to_swap",
+        "flux1_cache_text_encoder_outputs", "flux1_cache_text_encoder_outputs_to_disk", "flux1_clip_l", "flux1_t5xxl",
+        "flux_fused_backward_pass", "guidance_scale", "mem_eff_save", "model_prediction_type", "save_clip", "save_t5xxl",
+        "sd3_cache_text_encoder_outputs", "sd3_cache_text_encoder_outputs_to_disk", "sd3_fused_backward_pass",
+        "sd3_text_encoder_batch_size", "single_blocks_to_swap", "split_mode", "t5xxl", "t5xxl_device", "t5xxl_dtype",
+        "t5xxl_max_token_length", "timestep_sampling", "train_blocks")},
 }
 
 DATA: dict[str, Rule] = {
     "train_data_dir": parts("dataset.folder", "dataset.repeats_in_names"),
+    "image_folder": parts("dataset.folder"),
+    **{name: nothing("Belongs to the metadata that fine-tuning makes; images are read as they lie.") for name in (
+        "train_dir", "full_path", "create_buckets", "create_caption", "use_latent_files", "generate_caption_database",
+        "generate_image_buckets", "caption_metadata_filename", "latent_metadata_filename", "batch_size")},
     "reg_data_dir": parts("concepts.N.folder", "concepts.N.kind", "concepts.N.repeats_in_names"),
     "in_json": missing("Write the images and captions of the metadata file as a .jsonl file, and give that as the dataset."),
     "dataset_config": missing("Import the dataset's .toml file, too."),
@@ -102,7 +114,7 @@ CAPTIONS: dict[str, Rule] = {
         "caption.wildcards": value, "caption.lines": "one of them" if value else "joined"}),
     "weighted_captions": to("caption.weighted"),
     "max_token_length": to("caption.max_tokens", by=str),
-    "no_token_padding": missing("Captions are padded as your WebUI pads prompts, so that training sees what prompts give."),
+    "no_token_padding": to("caption.padding", words={True: False, False: True}),
     "use_object_template": to("dataset.captions", words={True: "object"}, off=(False,)),
     "use_style_template": to("dataset.captions", words={True: "style"}, off=(False,)),
     "template": to("dataset.captions", words={"caption": "files", "object template": "object", "style template": "style"}),
@@ -158,6 +170,8 @@ NETWORK: dict[str, Rule] = {
     "block_alphas": to("blocks.alphas"),
     "conv_block_dims": to("blocks.conv_ranks"),
     "conv_block_alphas": to("blocks.conv_alphas"),
+    "conv_dims": to("blocks.conv_ranks"),
+    "conv_alphas": to("blocks.conv_alphas"),
 }
 
 RATES: dict[str, Rule] = {
@@ -180,8 +194,13 @@ RATES: dict[str, Rule] = {
     "lr_decay_steps": missing("The course always lasts until the run's end; draw another with schedule.points."),
     "lr_warmup_steps": parts("schedule.warmup", shape="number"),
     "lr_warmup": parts("schedule.warmup", shape="number"),
-    "stop_text_encoder_training": parts("targets.text_encoder_stop_after", "targets.text_encoder_stop_unit", shape="number"),
-    "fused_backward_pass": nothing("Saves memory for whole models; networks and embeddings are small."),
+    **{name: parts("targets.text_encoder_stop_after", "targets.text_encoder_stop_unit", shape="number")
+       for name in ("stop_text_encoder_training", "stop_text_encoder_training_pct")},
+    **{name: nothing("Saves memory for whole models; networks and embeddings are small.") for name in (
+        "fused_backward_pass", "fused_optimizer_groups", "blockwise_fused_optimizers")},
+    **{name: missing("Belongs to training of whole models; a network has rates of its own (targets).") for name in (
+        "learning_rate_te", "learning_rate_te1", "learning_rate_te2", "block_lr")},
+    "train_text_encoder": nothing("Belongs to training of whole models; see targets.text_encoder_1."),
 }
 
 LENGTH: dict[str, Rule] = {
@@ -221,18 +240,21 @@ LOSS: dict[str, Rule] = {
 
 MACHINE: dict[str, Rule] = {
     "mixed_precision": to("precision.compute", words={"no": "fp32", "fp16": "fp16", "bf16": "bf16"}),
-    "full_fp16": missing(_FP32), "full_bf16": missing(_FP32),
+    "full_fp16": missing(_FP32), "full_bf16": to(
+        "precision.weights", words={True: "bf16"}, off=(False, 0), text="Of a network, rounded by chance; embeddings stay fp32."),
     "gradient_checkpointing": to("precision.gradient_checkpointing"),
     "cpu_offload_checkpointing": missing("What is recomputed is not kept in the CPU's memory."),
     "cache_text_encoder_outputs": to("cache.text", words={True: "auto"}, off=(False,)),
     "sdxl_cache_text_encoder_outputs": to("cache.text", words={True: "auto"}, off=(False,)),
-    "cache_text_encoder_outputs_to_disk": missing("Text encoders' outputs are kept in memory; they are small."),
+    "cache_text_encoder_outputs_to_disk": to("cache.text", words={True: "disk"}, off=(False,)),
     "text_encoder_batch_size": nothing("Captions are encoded as the batches need them."),
     "xformers": nothing("PyTorch's own attention is used, which is as fast and as sparing."),
     "sdpa": nothing("PyTorch's own attention is always used."),
     "mem_eff_attn": nothing("PyTorch's own attention is used, which is as fast and as sparing."),
     "torch_compile": missing("Compiled models are not trained.", off=(False,)), "dynamo_backend": nothing("Not compiled."),
-    "lowram": nothing(_LOADED), "highvram": nothing(_LOADED),
+    "dynamo_mode": nothing("Not compiled."), "dynamo_use_dynamic": nothing("Not compiled."),
+    "dynamo_use_fullgraph": nothing("Not compiled."),
+    "lowram": nothing(_LOADED), "lowvram": nothing(_LOADED), "highvram": nothing(_LOADED),
     "num_cpu_threads_per_process": nothing(_LAUNCHER), "num_processes": nothing(_LAUNCHER), "num_machines": nothing(_LAUNCHER),
     "multi_gpu": missing(_ONE_DEVICE), "gpu_ids": nothing(_ONE_DEVICE), "main_process_port": nothing(_LAUNCHER),
     "extra_accelerate_launch_args": nothing(_LAUNCHER),
@@ -261,6 +283,9 @@ OUTPUT: dict[str, Rule] = {
     "resume": missing("A run goes on by its name: give it the old name and press Resume."),
     "no_metadata": nothing("Files say how they were trained, without names of your folders."),
     "training_comment": missing("There is no comment of your own in the file."),
+    **{f"metadata_{name}": missing("There is no text of your own in the file.") for name in ("title", "author", "description",
+                                                                                       "license", "tags")},
+    "save_as_bool": nothing("A switch of the GUI's."),
     "huggingface_repo_id": missing(_UPLOAD), "huggingface_repo_type": nothing(_UPLOAD),
     "huggingface_path_in_repo": nothing(_UPLOAD), "huggingface_token": nothing(_UPLOAD),
     "huggingface_repo_visibility": nothing(_UPLOAD), "save_state_to_huggingface": missing(_UPLOAD),

@@ -131,7 +131,7 @@ def _rates(rest: Mapping[str, Any], reading: Reading, from_gui: bool, is_sdxl: b
     ours["targets.text_encoder_2_rate"] = base if second is None else second
     if trains_text and not from_gui and not isinstance(text, list):
         reading.change("text_encoder_lr", text, "Switches the first text encoder on; for SDXL switch the second on, too.")
-    stop = number(rest.get("stop_text_encoder_training"))
+    stop = number(rest.get("stop_text_encoder_training")) or number(rest.get("stop_text_encoder_training_pct"))
     if stop:
         ours |= {"targets.text_encoder_stop_after": stop, "targets.text_encoder_stop_unit": "percent"}
         reading.change("stop_text_encoder_training", stop, "Percent of the run; kohya's GUI ignores it for LoRA, here it counts.")

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pivotal.config.imports.folders import take_folder, tell
 from pivotal.config.imports.onetrainer_names import CONCEPT, SAMPLE
 from pivotal.config.imports.rules import Reading, Told, apply, flattened, is_off, number
 
 _KINDS = {"STANDARD": "training", "VALIDATION": "validation", "PRIOR_PREDICTION": "regularization"}
-_CAPTIONS = {"sample": "files", "filename": "file names"}
+_CAPTIONS = {"sample": "files", "filename": "file names", "concept": "list"}
 _SAMPLERS = {"DDIM": "DDIM", "EULER": "Euler", "EULER_A": "Euler a", "DPMPP": "DPM++ 2M"}
 
 
@@ -30,7 +31,9 @@ def concepts_of(concepts: Sequence[Mapping[str, Any]] | None, reading: Reading) 
         apply(CONCEPT, flattened(given[index]), mine)
         row = place - 1 if first is not None else place
         _concept(mine, None if row < 0 else row)
-        _join(reading, mine, str(given[index].get("name") or index + 1), is_first=place == 0)
+        name = str(given[index].get("name") or index + 1)
+        take_folder(reading, mine, None if row < 0 else row, is_first=place == 0, name=f"concept {name}")
+        tell(reading, mine, f"concept {name}: ")
 
 
 def _concept(mine: Reading, row: int | None) -> None:
@@ -44,8 +47,10 @@ def _concept(mine: Reading, row: int | None) -> None:
     source = str(rest.get("text.prompt_source", "sample"))
     ours[f"{place}.captions"] = _CAPTIONS.get(source)
     ours["caption.lines"] = "one of them" if source == "sample" else None  # it takes a line of the file at random
-    if source not in _CAPTIONS:
-        mine.leave("text.prompt_source", source, "One file of prompts for all images: write its lines as templates.")
+    if source == "concept":
+        ours[f"{place}.caption_list"] = rest.get("text.prompt_path")
+    elif source not in _CAPTIONS:
+        mine.leave("text.prompt_source", source, f"Known are {', '.join(_CAPTIONS)}.")
     if row is not None:
         ours |= {
             f"{place}.name": rest.get("name"),
@@ -63,6 +68,8 @@ def _concept(mine: Reading, row: int | None) -> None:
             ours[f"augment.{name}"] = rest.get(f"image.random_{name}_max_strength")
     if rest.get("image.enable_random_rotate"):
         ours["augment.rotation"] = rest.get("image.random_rotate_max_angle")
+    if rest.get("image.enable_resolution_override"):
+        ours["dataset.resolution"] = str(rest.get("image.resolution_override") or "")
     if number(rest.get("image_variations")):
         ours["augment.versions"] = rest["image_variations"]
     _tags(rest, mine)
@@ -80,33 +87,31 @@ def _balance(rest: Mapping[str, Any], mine: Reading, place: str, row: int | None
         mine.flat[f"{place}.images_per_epoch"] = amount
 
 
+_DROPOUT = {"FULL": "all at once", "RANDOM": "each tag", "RANDOM WEIGHTED": "later tags more"}
+
+
 def _tags(rest: Mapping[str, Any], mine: Reading) -> None:
-    """Modes of tag dropout: FULL leaves all tags out at once, RANDOM each by itself."""
+    """Tag dropout, and the list of tags that it spares or is only for."""
     if not rest.get("text.tag_dropout_enable"):
         return
-    mine.flat["caption.tag_dropout"] = rest.get("text.tag_dropout_probability")
-    mode = str(rest.get("text.tag_dropout_mode", "FULL"))
-    if mode != "RANDOM":
-        mine.change("text.tag_dropout_mode", mode, "Each tag is left out by itself, as in the mode RANDOM.")
-    tags = [
-        tag.strip() for tag in str(rest.get("text.tag_dropout_special_tags") or "").replace("\n", ",").split(",") if tag.strip()
-    ]
+    ours, mode = mine.flat, str(rest.get("text.tag_dropout_mode", "FULL")).replace("_", " ")
+    ours["caption.tag_dropout"] = rest.get("text.tag_dropout_probability")
+    if mode in _DROPOUT:
+        ours["caption.tag_dropout_kind"] = _DROPOUT[mode]
+    else:
+        mine.leave("text.tag_dropout_mode", mode, f"Known are {', '.join(_DROPOUT)}.")
+    given = str(rest.get("text.tag_dropout_special_tags") or "")
     special = str(rest.get("text.tag_dropout_special_tags_mode", "NONE"))
-    if tags and special in ("WHITELIST", "BLACKLIST"):
-        mine.flat["caption.tags_to_keep" if special == "WHITELIST" else "caption.tags_to_drop"] = tags
-
-
-def _join(reading: Reading, mine: Reading, name: str, is_first: bool) -> None:
-    for key, value in mine.flat.items():
-        if value is None:
-            continue
-        if key.startswith("concepts.") or is_first or key == "dataset.regularization":
-            reading.flat[key] = value
-        elif reading.flat.get(key) != value and value:
-            mine.leave(key, value, "All concepts of a run share this option; the first one's value is taken.")
-    reading.changed += mine.changed
-    reading.unknown += [Told(f"concept {name}: {one.key}", one.value, one.text) for one in mine.unknown]
-    reading.quiet += mine.quiet
+    if special not in ("WHITELIST", "BLACKLIST") or not given.strip():
+        return
+    if given.strip().lower().endswith((".txt", ".csv")):
+        mine.leave("text.tag_dropout_special_tags", given, "Copy the lines of this file into the list.")
+        return
+    delimiter = str(ours.get("caption.delimiter") or ",")
+    tags = [tag.strip() for tag in given.replace("\n", delimiter).split(delimiter) if tag.strip()]
+    ours["caption.tags_to_keep" if special == "WHITELIST" else "caption.tags_to_drop"] = tags
+    if rest.get("text.tag_dropout_special_tags_regex"):
+        ours["caption.tag_patterns"] = "regular expressions"
 
 
 def samples_of(samples: Sequence[Mapping[str, Any]] | None, reading: Reading) -> None:

@@ -48,6 +48,7 @@ def ema_of(rest: Mapping[str, Any], reading: Reading) -> None:
     if str(rest.get("ema", "OFF")) == "OFF" or decay is None or not 0 < decay < 1:
         return
     reading.flat["optimizer.ema_decay"] = round(decay ** (1 / interval), 6)
+    reading.flat["performance.averages_on_cpu"] = str(rest.get("ema")) == "CPU" or None
     reading.change("ema_decay", decay, f"Averaged in every step here and not in every {interval:g}th: the root of it.")
 
 

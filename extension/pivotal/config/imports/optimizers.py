@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -107,12 +108,15 @@ ARGUMENTS = {
 _ALWAYS = {"decouple": "True", "foreach": "False", "fused": "False"}  # how it is here anyway, or without effect on results
 
 
+_WORD = re.compile(r'(?:[^\s"]|"[^"]*")+')  # blanks part words, but not within quotes
+
+
 def named_arguments(given: Any) -> dict[str, Any]:
-    """kohya's ``weight_decay=0.01 betas=.9,.99``, a text or a list, as {"weight_decay": 0.01, "betas": (0.9, 0.99)}."""
-    words = given.split() if isinstance(given, str) else given or []
+    """kohya's ``weight_decay=0.01 "betas=.9,.99"``, a text or a list, as {"weight_decay": 0.01, "betas": (0.9, 0.99)}."""
+    words = _WORD.findall(given) if isinstance(given, str) else given or []
     found: dict[str, Any] = {}
     for word in words:
-        name, _, value = str(word).partition("=")
+        name, _, value = str(word).replace('"', "").partition("=")
         found[name.strip()] = _literal(value.strip())
     return found
 

@@ -6,22 +6,23 @@ import importlib
 import importlib.util
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import yaml
-
 from pivotal.config.build import flat_from_nested, options_of
+from pivotal.config.files import parse_yaml
+from pivotal.config.imports.a1111 import is_a1111, read_a1111
 from pivotal.config.imports.invoke import is_invoke, read_invoke
 from pivotal.config.imports.kohya import is_kohya, read_kohya
 from pivotal.config.imports.kohya_data import is_dataset, read_dataset
+from pivotal.config.imports.mended import mended
 from pivotal.config.imports.onetrainer import is_onetrainer, read_concepts, read_onetrainer
 from pivotal.config.imports.rules import Imported, Told
 from pivotal.config.train import TrainConfig
 from pivotal.errors import OptionError
 
 _TOML = ("tomllib", "tomli", "toml", "tomlkit")  # tomllib is Python's own from 3.11 on
-_KNOWN = ("kohya's .json or .toml, OneTrainer's .json, Invoke Training's .yaml")
+_KNOWN = ("kohya's .json or .toml, OneTrainer's .json, Invoke Training's .yaml, AUTOMATIC1111's settings-....json")
 
 
 def import_text(text: str, where: str) -> Imported | None:
@@ -30,7 +31,8 @@ def import_text(text: str, where: str) -> Imported | None:
     Raises:
         OptionError: under the key ``run file``, when it can be read as none of JSON, TOML and YAML.
     """
-    return _read(_parsed(text, where))
+    found = _read(_parsed(text, where))
+    return None if found is None else mended(found)
 
 
 def _read(settings: Any) -> Imported | None:
@@ -42,6 +44,8 @@ def _read(settings: Any) -> Imported | None:
     settings = {str(name): value for name, value in settings.items()}
     if _is_ours(settings):
         return None
+    if is_a1111(settings):
+        return read_a1111(settings)
     if is_invoke(settings):
         return read_invoke(settings)
     if is_onetrainer(settings):
@@ -64,15 +68,28 @@ def imported(text: str, where: str) -> Imported:
     Raises:
         OptionError: also when it is of no trainer that is known.
     """
-    found = import_text(text, where)
-    if found is None:
-        raise OptionError({"run file": f"{where} is of no trainer that is known here: expected {_KNOWN}"})
-    return found
+    return imported_together([(text, where)])
 
 
-def joined(found: Iterable[Imported]) -> Imported:
-    """Several files of one run, as settings and dataset; what a later one says wins."""
-    whole = list(found)
+def imported_together(files: Iterable[tuple[str, str]]) -> Imported:
+    """Several files of one run, as settings and dataset; what a later one says wins.
+
+    Args:
+        files: text and name of each.
+
+    Raises:
+        OptionError: as `imported`.
+    """
+    whole = []
+    for text, where in files:
+        found = _read(_parsed(text, where))
+        if found is None:
+            raise OptionError({"run file": f"{where} is of no trainer that is known here: expected {_KNOWN}"})
+        whole.append(found)
+    return mended(_joined(whole))
+
+
+def _joined(whole: Sequence[Imported]) -> Imported:
     flat: dict[str, Any] = {}
     for one in whole:
         flat |= one.flat
@@ -96,10 +113,7 @@ def _parsed(text: str, where: str) -> Any:
                 raise OptionError({"run file": f"{where} is not JSON: {error}"}) from error
     if where.lower().endswith(".toml") or _looks_like_toml(stripped):
         return _toml(text.lstrip("\ufeff"), where)
-    try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise OptionError({"run file": f"{where} is not YAML: {' '.join(str(error).split())}"}) from error
+    return parse_yaml(text, where)
 
 
 def _looks_like_toml(text: str) -> bool:
@@ -119,6 +133,6 @@ def _toml(text: str, where: str) -> Any:
         reader = importlib.import_module(name)
         try:
             return reader.loads(text)
-        except ValueError as error:  # what each of them raises is one
+        except (ValueError, RecursionError) as error:  # what each of them raises is a ValueError
             raise OptionError({"run file": f"{where} is not TOML: {error}"}) from error
     raise OptionError({"run file": "reading .toml files needs Python 3.11, or: pip install tomli"})

@@ -115,7 +115,7 @@ def nothing(text: str) -> Rule:
 
 def apply(names: Mapping[str, Rule], settings: Mapping[str, Any], reading: Reading) -> None:
     """Reads each setting by its rule; settings without a rule are told as unknown."""
-    for name, value in settings.items():
+    for name, value in ((str(key), value) for key, value in settings.items()):  # YAML's keys may be numbers
         rule = names.get(name) or _of_prefix(names, name)
         if rule is None:
             reading.leave(name, value, "Pivotal does not know this setting.")

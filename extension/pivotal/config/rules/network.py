@@ -5,10 +5,24 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from pivotal.config.optimizers import SCHEDULE_FREE
 from pivotal.config.rules.stops import stop_problems
+from pivotal.config.sections.training import ROUNDED
 
 if TYPE_CHECKING:
     from pivotal.config.train import TrainConfig
+
+
+def _rounding_problems(config: TrainConfig) -> dict[str, str]:
+    """Of weights that are kept in bf16."""
+    key, network = "precision.weights", config.network
+    if network.method not in ROUNDED:
+        return {key: f"{network.method} learns in fp32; choose fp32, or the network {', '.join(ROUNDED[:-1])} or {ROUNDED[-1]}"}
+    if network.dora:
+        return {key: "DoRA's lengths are compared with those of the weights in fp32; choose fp32, or switch DoRA off"}
+    if config.optimizer.kind in SCHEDULE_FREE:
+        return {key: f"{config.optimizer.kind} goes between its average and its path in fp32; choose fp32"}
+    return {}
 
 
 def network_problems(config: TrainConfig) -> dict[str, str]:
@@ -23,6 +37,8 @@ def network_problems(config: TrainConfig) -> dict[str, str]:
         found["targets.unet"] = "the network is on nothing; switch the UNet or a text encoder on"
     if network.dora and network.method not in ("lora", "loha", "lokr"):
         found["network.dora"] = f"DoRA is defined for lora, loha and lokr, not for {network.method}"
+    if config.precision.weights != "fp32":
+        found |= _rounding_problems(config)
     if network.rank_from_file and not network.base_file:
         found["network.base_file"] = "the rank shall come from a file; name it"
     if network.conv_rank is None and (config.blocks.conv_ranks or config.blocks.conv_alphas):

@@ -22,6 +22,13 @@ class Cache:
         label="Latent sampling")
     batch: int = option(1, "Number of images of one size that are encoded at once; more is faster on a large card.", ge=1,
                         le=64, label="Encoded at once", ss="ss_vae_batch_size", shown_when=_KEPT)
-    text: Literal["auto", "off"] = option(
-        "auto", "Keeps what the text encoders answer, where only the UNet is trained. Off asks them at each step.",
+    keep_days: int | None = option(
+        90, "Deletes what of both is on disk and no run used for so long, as a run begins. Empty: never.", ge=1, le=10_000,
+        unit="days", label="Keep unused for")
+    keep_gb: float | None = option(
+        None, "Room for both on disk. Of more, what was not used longest is deleted as a run begins, but none of its own images. "
+        "Empty: no limit.", above=0, unit="GB", label="Keep at most")
+    text: Literal["auto", "disk", "off"] = option(
+        "auto", "Keeps what the text encoders answer, where only the UNet is trained; on disk for later runs, too. Off asks "
+        "them at each step.",
         label="Cache captions", ss="ss_cache_text_encoder_outputs")

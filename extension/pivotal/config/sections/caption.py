@@ -7,6 +7,8 @@ from typing import Literal
 
 from pivotal.config.options import option
 
+TagDropout = Literal["each tag", "later tags more", "all at once"]
+
 
 @dataclass(frozen=True)
 class Caption:
@@ -26,10 +28,16 @@ class Caption:
         "as |||. Empty: none.")
     tag_dropout: float = option(0.0, "Share of tags that are left out, anew each time.", ge=0, le=1,
                                 ss="ss_caption_tag_dropout_rate")
+    tag_dropout_kind: TagDropout = option(
+        "each tag", "Leaves out each tag by itself; the last of the tags that often and those before it less and less; or all of "
+        "them at once.", label="Tags are left out", source="OneTrainer's modes RANDOM, RANDOM WEIGHTED and FULL")
     tags_to_drop: tuple[str, ...] = option(
         (), "Tags that may be left out, one a line, * for any letters. Empty: all but the kept ones.", widget="textarea")
     tags_to_keep: tuple[str, ...] = option((), "Tags that are never left out, one a line, * for any letters.",
                                            widget="textarea")
+    tag_patterns: Literal["words", "regular expressions"] = option(
+        "words", "Takes the lines of the two lists as words with * for any letters, or each as a regular expression for a whole "
+        "tag, as (red|blue) hat.", label="Lists of tags hold")
     shuffle: bool = option(False, "Puts the tags in another order each time.", label="Shuffle tags", ss="ss_shuffle_caption")
     dropout: float = option(0.0, "Share of captions that are left out whole. Nothing in them learns then, embeddings neither.",
                             ge=0, le=1, label="Caption dropout", ss="ss_caption_dropout_rate")
@@ -44,3 +52,6 @@ class Caption:
     max_tokens: Literal["as the host", "75", "150", "225"] = option(
         "as the host", "Cuts longer captions off. As the host takes them whole, in chunks of 75 as prompts are.",
         label="Longest caption", ss="ss_max_token_length")
+    padding: bool = option(
+        True, "Fills captions up to 75 tokens, as prompts are. Off: the UNet is told only as many tokens as the longest of a "
+        "batch has.", label="Pad captions", source="kohya's no_token_padding")

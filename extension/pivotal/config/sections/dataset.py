@@ -25,15 +25,18 @@ class Dataset:
         source="kohya's convention")
     repeats: float = option(1.0, "Times each image is seen in an epoch; 0.1 is a tenth of them, in turn.", above=0, le=10_000)
     loss_weight: float = option(1.0, "How much its images count in the loss beside those of Concepts.", ge=0, le=100)
-    captions: Literal["files", "file names", "object", "style", "own"] = option(
-        "files", "Takes captions from files beside the images, from the images' names, or from templates.")
+    captions: Literal["files", "file names", "object", "style", "own", "list"] = option(
+        "files", "Takes captions from files beside the images, from the images' names, from templates, or from a list in a file.")
     caption_extension: str = option(".txt", "Ending of caption files, as .txt or .caption.", label="Caption files end in")
     templates: tuple[str, ...] = option(
         (), "Holds your own templates, one a line. [name] or {} becomes the placeholders, [filewords] the caption file.",
         widget="textarea", tokens="caption", shown_when=("dataset.captions", ("own",)))
+    caption_list: str = option(
+        "", "Text file with a caption a line, of which an image gets another one each time; [name] and [filewords] as in "
+        "templates.", widget="folder", label="File of captions", shown_when=("dataset.captions", ("list",)))
     template_place: Literal["instead", "before"] = option(
         "instead", "Puts a template in the caption's place, or before it; one with [filewords] has it in itself.",
-        label="Template and caption", shown_when=("dataset.captions", ("object", "style", "own")))
+        label="Template and caption", shown_when=("dataset.captions", ("object", "style", "own", "list")))
     image_column: str = option("image", "Name of the images' column in a .jsonl file or a dataset of Hugging Face.")
     text_column: str = option("text", "Name of the captions' column.")
     mask_column: str = option("mask", "Name of the masks' column; it need not exist.")

@@ -28,3 +28,9 @@ class Mask:
     prior_weight: float = option(
         0.0, "Holds what is masked to what the model drew there before the run, this strongly; 0 is off. Costs time.", ge=0,
         le=10, label="Masked prior preservation", shown_when=_MASKED)
+    crop: bool = option(
+        False, "Cuts each image around what its mask shows white, with a fifth more, as far as the image has pixels for it.",
+        label="Cut to the mask", shown_when=_MASKED)
+    round_parts: bool = option(
+        False, "Learns only a round part of each mask, another one each time: a fifth to all of its reach around a place in it.",
+        label="Round parts of the mask", shown_when=_MASKED, source="OneTrainer's circular mask shrink")

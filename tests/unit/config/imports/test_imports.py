@@ -10,7 +10,7 @@ import pytest
 
 import pivotal.config.imports.read as read
 from pivotal.config.build import build, draft
-from pivotal.config.imports.read import import_text, imported, joined, told_text
+from pivotal.config.imports.read import import_text, imported, imported_together, told_text
 from pivotal.config.options import everything
 from pivotal.config.train import TrainConfig
 from pivotal.errors import OptionError
@@ -119,16 +119,17 @@ def test_the_guides_textual_inversion():
 
 def test_sd_scripts_toml():
     found = take("kohya_scripts.toml")
-    made, problems = draft(TrainConfig, {**found.flat, "dataset.folder": "images"})
-    assert set(problems) == {"blocks.weights"}  # Prodigy keeps one rate; kohya says so only in its log
+    made = config_of(found, **{"dataset.folder": "images"})
     assert (made.network.method, made.network.rank, made.network.alpha, made.network.conv_rank) == ("loha", 32, 32, 8)
     assert (made.optimizer.kind, made.optimizer.estimate_factor, made.optimizer.bias_correction, made.optimizer.growth_limit,
             made.optimizer.arguments) == ("prodigy", 2, True, None, ("slice_p = 11",))  # fmt: skip
     assert (made.targets.text_encoder_1_rate, made.targets.text_encoder_2_rate) == (0.5, 0.25)
     assert (made.length.epochs, made.schedule.warmup, made.loss.kind, made.loss.weighting) == (8, 50, "smooth l1", "debiased")
-    assert found.flat["blocks.weights"] == "0.5, 0.5, 1, 1, 1, 1, 1, 1, 1 / 2 / zeros+1"  # a short list is filled with 1
+    # A short list is filled with 1; but Prodigy keeps one rate, which kohya says only in its log.
+    (blocks,) = [told for told in found.unknown if told.key == "blocks.weights"]
+    assert blocks.value == "0.5, 0.5, 1, 1, 1, 1, 1, 1, 1 / 2 / zeros+1" and "one rate for all blocks" in blocks.text
     assert (made.objective.prediction, made.objective.zero_terminal_snr, made.optimizer.clip_norm) == ("v", "on", 1)
-    assert {"full_bf16", "made_up", "min_snr_gamma", "sample_prompts", "sample_sampler"} <= names(found.unknown)
+    assert {"precision.weights", "made_up", "min_snr_gamma", "sample_prompts", "sample_sampler"} <= names(found.unknown)
 
 
 def test_a_silent_script_file_means_sd_scripts_defaults():
@@ -147,12 +148,14 @@ def test_adafactor_of_kohya_takes_its_relative_step_unless_told_not_to():
 
 
 def test_a_dataset_joins_its_settings():
-    found = joined([take("kohya_scripts.toml"), take("kohya_dataset.toml")])
+    files = ("kohya_scripts.toml", "kohya_dataset.toml")
+    found = imported_together(((HERE / name).read_text(encoding="utf-8"), name) for name in files)
     made, _ = draft(TrainConfig, found.flat)
-    assert (made.dataset.folder, made.dataset.repeats, made.dataset.resolution) == ("D:/mara", 10, "640x512")
-    (women,) = made.concepts
-    assert (women.folder, women.kind, women.text, women.repeats) == ("D:/women", "regularization", "woman", 1)
-    assert "subset 2: augment.flip" in names(found.unknown)
+    assert (made.dataset.folder, made.dataset.resolution, made.batch.size) == ("", "640x512", 2)
+    mara, women = made.concepts  # the first has words of its own, which a run's dataset has not
+    assert (mara.folder, mara.kind, mara.text, mara.repeats, mara.flip) == ("D:/mara", "training", "mara woman", 10, None)
+    assert (women.folder, women.kind, women.text, women.repeats, women.flip) == ("D:/women", "regularization", "woman", 1, 0.5)
+    assert found.unknown[-3].key == "sample_sampler"  # nothing of the dataset, and what LoHa and Prodigy have not
 
 
 def test_onetrainer_counts_batches_and_we_count_updates():
@@ -238,9 +241,12 @@ def test_invokes_sides_are_height_first_and_ours_width_first():
     assert imported(text, "x").flat["dataset.resolution"] == "768x512"
 
 
-def test_a_value_outside_ours_is_told_under_our_key():
-    found = take("kohya_gui_lora.json", clip_skip=40, noise_offset=3)
-    assert {"objective.clip_skip", "noise.offset"} <= draft(TrainConfig, found.flat)[1].keys()
+def test_a_value_outside_ours_becomes_the_nearest_and_is_told_under_our_key():
+    found = take("kohya_gui_lora.json", clip_skip=40, noise_offset=3, bucket_reso_steps=1, max_resolution="650,652", seed="x")
+    made, told = config_of(found), {one.key: one.text for one in found.changed}
+    assert (made.noise.offset, made.buckets.step, made.dataset.resolution) == (1, 8, "648x656")
+    assert {"objective.clip_skip", "noise.offset", "buckets.step", "dataset.resolution"} <= told.keys()
+    assert "expected at most 1" in told["noise.offset"] and {one.key for one in found.unknown} >= {"seed"}
 
 
 STRANGE = [None, "x", -1, True, [], {}, [1], {"a": 1}, float("nan"), 1e400, "1e400", 10**400, "\ud800"]
@@ -296,7 +302,7 @@ def test_every_rule_names_options_that_exist():
 
     known = {option.key for option in everything(TrainConfig)} | {"embeddings.0.placeholder"}
     tables = [kohya_names.KOHYA, kohya_names.SUBSET, onetrainer_names.ONETRAINER, onetrainer_names.CONCEPT, invoke_names.INVOKE,
-              a1111_names.A1111]  # fmt: skip
+              a1111_names.A1111, a1111_names.A1111_FILE]  # fmt: skip
     used = {key.replace(".0.", ".N.") for table in tables for rule in table.values() for key in rule.keys}
     assert used - known == set()
     assert sum(map(len, tables)) > 500

@@ -1,0 +1,108 @@
+"""Whatever file a user is handed: it is read or refused in words. `fuzz.py` reads ten thousand."""
+
+from __future__ import annotations
+
+import io
+import json
+import random
+import sys
+import time
+
+import pytest
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+from PIL import Image
+
+from fake_host import FakeHost
+from pivotal.api.routes import attach_routes
+from pivotal.config.files import parse_run
+from pivotal.errors import OptionError, PivotalError
+from pivotal.jobs.desk import Desk
+
+from . import fuzz
+
+
+def test_damaged_files_are_read_or_refused_in_words():
+    found = fuzz.fuzz(900, seed=20)
+    assert len(found) >= 9 and all(told.read + told.refused == 100 for told in found.values())
+    assert {title: told.crashes for title, told in found.items() if told.crashes} == {}
+
+
+@pytest.mark.slow
+def test_ten_thousand_damaged_files(capsys):
+    found = fuzz.fuzz(10_000, seed=1)
+    with capsys.disabled():
+        print("\n" + "\n".join(f"{title}: {told.read} read, {told.refused} refused in words" for title, told in found.items()))
+    assert {title: told.crashes for title, told in found.items() if told.crashes} == {}
+
+
+def test_the_fuzzer_sees_what_it_looks_for(tmp_path):
+    def careless(path):
+        fuzz.pickle.loads(path.read_bytes())
+
+    kind = fuzz.Kind({"a.pt": fuzz.pickle.dumps([1])}, careless)
+    told, mark = fuzz.Told(), tmp_path / "mark"
+    (tmp_path / "a.pt").write_bytes(fuzz.pickle.dumps(fuzz.Marker(mark)))
+    fuzz._attempt(kind, tmp_path / "a.pt", mark, told)
+    (tmp_path / "b.pt").write_bytes(b"\xff")
+    fuzz._attempt(kind, tmp_path / "b.pt", mark, told)
+    assert [line.partition(": ")[2][:10] for line in told.crashes] == ["ran the fi", "Unpickling"]
+
+
+def test_a_few_lines_of_yaml_that_stand_for_billions_of_values_are_refused_at_once():
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 10)}]" for level in range(1, 12)]
+    started = time.perf_counter()
+    for text in ("\n".join([*lines, "name: *a11"]), "name: &a [*a, *a]"):
+        with pytest.raises(OptionError, match="more than 100000 values"):
+            parse_run(text, "run.yaml")
+    assert time.perf_counter() - started < 5
+    assert parse_run("sizes: &s {size: 2}\nbatch: *s\n", "run.yaml")["batch.size"] == 2  # an ordinary alias is welcome
+
+
+def test_a_picture_of_a_billion_pixels_is_refused_before_it_is_decoded(tmp_path):
+    data = io.BytesIO()
+    Image.new("1", (40_000, 30_000)).save(data, "PNG")
+    (tmp_path / "bomb.png").write_bytes(data.getvalue())
+    assert len(data.getvalue()) < 2**20
+    started = time.perf_counter()
+    with pytest.raises(PivotalError, match=r"bomb\.png"):
+        fuzz.read_image(tmp_path / "bomb.png")
+    assert time.perf_counter() - started < 2
+
+
+@pytest.fixture(scope="module")
+def routes(tmp_path_factory):
+    app = FastAPI()
+    attach_routes(app, Desk(FakeHost(tmp_path_factory.mktemp("host"))), {})
+    client = TestClient(app, raise_server_exceptions=False)
+    return client, sorted({(route.path, *route.methods) for route in app.router.routes if route.path.startswith("/pivotal/")})
+
+
+def test_no_body_of_a_request_is_too_much_for_the_api(routes):
+    client, paths = routes
+    dice = random.Random(4)
+    seed = json.dumps({"options": {"name": "a", "length": {"steps": 2}, "embeddings": [{"placeholder": "zk"}]}, "text": "a",
+                       "name": "b", "query": "x", "id": "1", "path": "../../etc/passwd", "folder": "/"}).encode()
+    bodies = [fuzz.mutated(seed, [seed], None, dice) for _ in range(40)]
+    bodies += [b"[" * 100_000, b'{"options":' + b'{"a":' * 2000 + b"1" + b"}" * 2001,
+               b'{"options": {"name": ' + b"[" * 900 + b"]" * 900 + b"}}",
+               json.dumps({"options": {"dataset.folder": "a" * 5000, "measure.folder": "~nobody/x"}}).encode(),
+               b"{}", b'{"options": null}', b'{"id": 1e999, "text": ["a"], "options": {"length.steps": 1e999}}', b"\xff\xfe"]
+    posts = [path for path, *methods in paths if "POST" in methods]
+    assert len(posts) >= 8
+    for path in posts:
+        for body in bodies:
+            reply = client.post(path, content=body, headers={"Content-Type": "application/json"})
+            assert reply.status_code < 500, (path, body[:200], reply.text)
+            assert "Traceback" not in reply.text and sys.prefix not in reply.text
+
+
+def test_no_address_is_too_much_for_the_api(routes):
+    client, paths = routes
+    for path, *methods in paths:
+        if "GET" in methods:
+            for word in ("..%2f..%2fetc%2fpasswd", "%00", "a" * 5000, "%F0%9F%98%80", "-1", "1e999"):
+                address = path.replace("{name}", word).replace("{id}", word).replace("{run}", word)
+                reply = client.get(f"{address}?path={word}&key={word}&since={word}&size={word}&limit={word}&version={word}")
+                assert reply.status_code < 500, (address, reply.text)
