@@ -8,7 +8,8 @@ import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,12 @@ def embedding(word: str, vectors: int = 2) -> dict[str, Any]:
 
 def alike(one: bytes, other: bytes) -> bool:
     """Equal but for the rounding that some hosts leave in the weights when they take a LoRA out (SD.Next, lora_apply.py)."""
-    return sum(abs(first - second) for first, second in zip(one, other, strict=True)) / len(one) < 0.2
+    return apart(one, other) < 0.2
+
+
+def apart(one: bytes, other: bytes) -> float:
+    """Levels of 255 by which pixels differ in the mean."""
+    return sum(abs(first - second) for first, second in zip(one, other, strict=True)) / len(one)
 
 
 def differ(one: bytes, other: bytes) -> bool:
@@ -40,8 +46,14 @@ def differ(one: bytes, other: bytes) -> bool:
 class WebUI:
     """Asks it, draws with it, and trains in it."""
 
-    def __init__(self, server: RunningServer | StartedServer):
+    def __init__(self, server: RunningServer | StartedServer, checkpoints: Sequence[str] = ()):
+        """
+        Args:
+            checkpoints: the file names, without suffix, of the one to train on and of another one of its family; empty takes
+                what the host has.
+        """
         self.server = server
+        self._checkpoints = tuple(checkpoints)
 
     def ask(self, path: str, data: Mapping[str, Any] | None = None) -> tuple[int, Any]:
         """(status, answer)"""
@@ -64,12 +76,16 @@ class WebUI:
         """The picture's pixels."""
         status, answer = self.ask("/sdapi/v1/txt2img", {"prompt": prompt, "seed": 7, "steps": 4, "width": 64, "height": 64,
                                                         "cfg_scale": 3, "save_images": False, **more})
-        assert status == 200, answer
+        assert status == 200 and answer["images"], answer
         with Image.open(io.BytesIO(base64.b64decode(answer["images"][0]))) as image:
             return image.convert("RGB").tobytes()
 
     def warm_up(self) -> None:
-        """Waits until it draws: some load their checkpoint no sooner, or after their page, and draw nothing meanwhile."""
+        """Waits until it draws: some load their checkpoint no sooner, or after their page, and draw nothing meanwhile.
+
+        Pictures come as PNG from then on; SD.Next's usual JPEG is 12 levels off.
+        """
+        self.ask("/sdapi/v1/options", {"samples_format": "png"})
         until = time.monotonic() + WAIT_S
         while time.monotonic() < until:
             _, answer = self.ask("/sdapi/v1/txt2img", {"prompt": "a circle", "steps": 1, "width": 64, "height": 64})
@@ -80,8 +96,25 @@ class WebUI:
 
     def _choose(self) -> None:
         """Until a checkpoint is chosen, reForge keeps what a prompt overrides it with (processing.py, stored_opts)."""
-        if self.ask("/sdapi/v1/options")[1].get("sd_model_checkpoint") is None:
-            self.ask("/sdapi/v1/options", {"sd_model_checkpoint": self._titles()[stem(self.about()["checkpoint"]["name"])]})
+        wanted = self._checkpoints[0] if self._checkpoints else None
+        if wanted or self.ask("/sdapi/v1/options")[1].get("sd_model_checkpoint") is None:
+            self._load(wanted or stem(self.about()["checkpoint"]["name"]))
+
+    def _load(self, checkpoint: str) -> None:
+        status, answer = self.ask("/sdapi/v1/options", {"sd_model_checkpoint": self._titles()[checkpoint]})
+        assert status == 200, answer
+        self.draw("a circle")  # some load it no sooner
+        assert stem(self.about()["checkpoint"]["name"]) == checkpoint
+
+    @contextmanager
+    def chosen(self, checkpoint: str) -> Iterator[None]:
+        """Inside, the checkpoint of that file name, without suffix, is chosen in the page, and loaded."""
+        before = stem(self.about()["checkpoint"]["name"])
+        try:
+            self._load(checkpoint)
+            yield
+        finally:
+            self._load(before)
 
     def job(self) -> dict[str, Any]:
         return self.ask("/pivotal/v1/job")[1]
@@ -130,12 +163,13 @@ class WebUI:
         """Which host it is, and what it can do."""
         return self.ask("/pivotal/v1/host")[1]
 
-    def other_checkpoint(self) -> str | None:
-        """The title of one that is not loaded, of the family of the one that is, if there is any."""
-        loaded = self.about()["checkpoint"]["name"]
-        titles = self._titles()
-        return next((titles[name] for name in map(stem, self.about()["checkpoints"])
-                     if name != stem(loaded) and name in titles), None)
+    def other_checkpoint(self) -> tuple[str, str]:
+        """(our name, the host's title) of one that is not loaded, of the family of the one that is."""
+        about, titles = self.about(), self._titles()
+        others = [name for name in about["checkpoints"] if name != about["checkpoint"]["name"] and stem(name) in titles
+                  and stem(name) in (self._checkpoints[1:] or titles)]
+        assert others, "the WebUI needs a second checkpoint of the same family"
+        return others[0], titles[stem(others[0])]
 
     def _titles(self) -> dict[str, str]:
         """How the host calls its checkpoints, by file name."""

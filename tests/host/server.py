@@ -15,6 +15,7 @@ import urllib.request
 from pathlib import Path
 
 URL, DIR, COMMAND = "PIVOTAL_HOST_URL", "PIVOTAL_HOST_DIR", "PIVOTAL_HOST_COMMAND"
+CHECKPOINTS, OTHER_KIND = "PIVOTAL_HOST_CHECKPOINTS", "PIVOTAL_HOST_OTHER_KIND"
 ROOT = Path(__file__).resolve().parents[2]
 PARTS = ("install.py", "metadata.ini", "style.css", "scripts", "javascript", "extension")
 OURS = {"pivotal-under-test": ROOT, "pivotal-under-test-probe": Path(__file__).parent / "probe"}
@@ -64,9 +65,9 @@ class StartedServer:
                 elif (source / part).exists():
                     shutil.copy2(source / part, target / part)
 
-    def start(self) -> None:
-        """Starts it, and waits until it has our API and a checkpoint that draws."""
-        words = shlex.split(self._command.format(port=self._port), posix=os.name != "nt")
+    def start(self, *flags: str) -> None:
+        """Starts it, with more flags, and waits until it has our API and a checkpoint that draws."""
+        words = [*shlex.split(self._command.format(port=self._port), posix=os.name != "nt"), *flags]
         environment = {**os.environ, "GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1",
                        "SD_WEBUI_RESTARTING": "1"}  # A1111 opens no browser then
         environment.pop("PYTHONPATH", None)
@@ -111,6 +112,11 @@ def server() -> RunningServer | StartedServer | None:
     if os.environ.get(URL):
         return RunningServer(os.environ[URL])
     return None
+
+
+def named_checkpoints() -> list[str]:
+    """What the environment names: the checkpoint to train on and another one of its family; none where it names none."""
+    return os.environ.get(CHECKPOINTS, "").split()
 
 
 def answers(address: str) -> bool:

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from safetensors import safe_open
 
-from host.client import embedding
+from host.client import alike, embedding
 
 pytestmark = pytest.mark.host
 RELOADS = 20
+PAGE_MS = 300_000  # SD.Next's page has 9350 components, 10 MB of them
 
 
 def reloaded(webui):
@@ -58,25 +59,26 @@ def test_a_run_started_in_a_page_that_is_closed_goes_on_and_is_found_again(webui
                        "length.steps": "100000", "samples.every_steps": "0", "dataset.resolution": "64"}.items():
         fill(page, key, value)
     page.locator("#pivotal_start").click()
-    page.locator(".pivotal-badge.pivotal-running").wait_for(timeout=60_000)
+    page.locator("#pivotal_progress .pivotal-badge.pivotal-running").wait_for()
     step = webui.at_step(2)["step"]
     page.close()
     job = webui.at_step(step + 20)
     assert job["name"] == word
     again = open_tab(browser, webui.server.address)
-    again.locator(".pivotal-badge.pivotal-running").wait_for(timeout=60_000)
+    again.locator("#pivotal_progress .pivotal-badge.pivotal-running").wait_for()
     assert again.locator(".pivotal-name").inner_text() == word
     again.locator("#pivotal_stop").click()
-    again.locator(".pivotal-badge.pivotal-stopped").wait_for(timeout=60_000)
+    again.locator("#pivotal_progress .pivotal-badge.pivotal-stopped").wait_for()
     assert webui.job()["state"] == "stopped"
     again.close()
 
 
 def open_tab(browser, address):
     page = browser.new_page()
+    page.set_default_timeout(PAGE_MS)
     page.goto(address)
     page.locator(":is([role=tab], .tab-nav > button)").filter(has_text="Pivotal").first.click()
-    page.locator(".pivotal-row").first.wait_for(timeout=60_000)
+    page.locator(".pivotal-row").first.wait_for()
     return page
 
 
@@ -104,11 +106,11 @@ def test_a_killed_webui_leaves_whole_files_and_a_state_that_resumes(ours, images
             assert all(file.get_tensor(key).isfinite().all() for key in file.keys())
     ours.server.start()
     ours.warm_up()
-    assert ours.draw("an unrelated cat") == unrelated
+    assert alike(ours.draw("an unrelated cat"), unrelated)
     status, answer = ours.start(images, word, resume=True, **embedding(word), **every, **{"length.steps": 100_000})
     assert status == 200, answer
     first = next(int(found[1]) for line in ours.at_step(1)["log"] if (found := re.search(r"resumed at step (\d+)", line)))
     assert first >= step - 5
     ours.at_step(first + 10)
     assert ours.stop()["state"] == "stopped"
-    assert ours.draw("an unrelated cat") == unrelated
+    assert alike(ours.draw("an unrelated cat"), unrelated)

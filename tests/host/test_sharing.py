@@ -47,18 +47,17 @@ def test_prompts_let_through_work_and_leave_what_is_trained_alone(webui, images,
 
 
 def test_another_checkpoint_ends_the_run_and_what_was_learned_is_kept(webui, images, unrelated, word):
-    other = webui.other_checkpoint()
-    assert other, "the WebUI needs a second checkpoint of the same family"
+    _, title = webui.other_checkpoint()
     webui.begin(images, word, **embedding(word), **LET)
     webui.at_step(2)
-    webui.draw("x", override_settings={"sd_model_checkpoint": other})
+    webui.draw("x", override_settings={"sd_model_checkpoint": title})
     job = webui.finished()
     assert job["state"] in ("stopped", "finished")
     told = " ".join(job["log"])
     assert "to resume" in told  # and how
     assert "The run ends here and keeps what it has learned." in told
     assert names(job) == [f"{word}.safetensors"]
-    assert webui.draw("an unrelated cat") == unrelated
+    assert alike(webui.draw("an unrelated cat"), unrelated)
 
 
 @pytest.mark.parametrize("path", ["/pivotal/v1/job/stop", "/sdapi/v1/interrupt"])
@@ -85,7 +84,7 @@ def test_a_checkpoint_unloaded_in_mid_run_takes_nothing_of_it_away(webui, images
         assert any("to resume" in line for line in job["log"])
     assert names(job) == [f"{word}.safetensors"]
     webui.ask("/sdapi/v1/reload-checkpoint", {})
-    assert webui.draw("an unrelated cat") == unrelated
+    assert alike(webui.draw("an unrelated cat"), unrelated)
 
 
 def test_a_run_while_no_checkpoint_is_loaded_works_or_says_so(webui, images, unrelated, word):
@@ -97,14 +96,12 @@ def test_a_run_while_no_checkpoint_is_loaded_works_or_says_so(webui, images, unr
     else:
         assert "checkpoint" in answer["problems"]["checkpoint"]
     webui.ask("/sdapi/v1/reload-checkpoint", {})
-    assert webui.draw("an unrelated cat") == unrelated
+    assert alike(webui.draw("an unrelated cat"), unrelated)
 
 
 def test_a_run_on_another_checkpoint_leaves_the_chosen_one(webui, images, unrelated, word):
-    about = webui.about()
-    others = [name for name in about["checkpoints"] if name != about["checkpoint"]["name"]]
-    assert others, "the WebUI needs a second checkpoint"
+    other, _ = webui.other_checkpoint()
     chosen = webui.ask("/sdapi/v1/options")[1]["sd_model_checkpoint"]
-    webui.train(images, word, **embedding(word), checkpoint=others[0])
+    webui.train(images, word, **embedding(word), checkpoint=other)
     assert webui.ask("/sdapi/v1/options")[1]["sd_model_checkpoint"] == chosen
-    assert webui.draw("an unrelated cat") == unrelated
+    assert alike(webui.draw("an unrelated cat"), unrelated)

@@ -1,8 +1,15 @@
-"""AUTOMATIC1111's stable-diffusion-webui as a host: trains on the checkpoint that it has loaded. Seen with 1.10.1."""
+"""AUTOMATIC1111's stable-diffusion-webui as a host: trains on the checkpoint that it has loaded. Seen with 1.10.1.
+
+Samples of a run are not drawn by its process_images (processing.py), which would touch what is not ours: it loads the
+checkpoint and VAE that the page has chosen meanwhile, reads the embeddings folder, runs all other extensions' scripts, puts
+LoRAs into the lent weights, rewrites alphas_cumprod, params.txt, the encoded prompts it keeps and the random states; and it
+knows words only from its table of embeddings and networks only from files. Forge's and reForge's do the same, with models
+and patches of their own. tests/host shows how near ours come.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -19,6 +26,7 @@ from pivotal.hosts.a1111_model import (
 from pivotal.hosts.a1111_queue import Turn
 from pivotal.hosts.a1111_refresh import forget_prompts, refresh_embeddings, refresh_networks
 from pivotal.hosts.a1111_text import prompt_context, tokenizers
+from pivotal.hosts.captioning import Describe, webui_captioners
 from pivotal.hosts.checkpoint_list import by_name
 from pivotal.hosts.folders import webui_folders
 from pivotal.hosts.own_tokenizer import OwnTokenizer
@@ -85,6 +93,10 @@ class A1111Host:
 
     def prompt_context(self) -> PromptContext:
         return prompt_context(family_of, self._own_tokenizer)
+
+    def captioners(self) -> Mapping[str, Describe]:
+        """See hosts.captioning."""
+        return webui_captioners()
 
     def refresh(self, artifact: Path) -> None:
         with self._turn.locked():

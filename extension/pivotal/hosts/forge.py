@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from pivotal.errors import FormatError, HostError
 from pivotal.hosts.a1111_queue import Turn
+from pivotal.hosts.captioning import Describe, webui_captioners
 from pivotal.hosts.checkpoint_list import by_name, listed_name
-from pivotal.hosts.embedded.checkpoints import CheckpointFile, describe
 from pivotal.hosts.folders import webui_folders
 from pivotal.hosts.forge_bundles import UNKNOWN_KEYS, reads_bundles
 from pivotal.hosts.forge_checkpoint import loaded_model, needs_reload, selected, switched_to
@@ -20,6 +19,7 @@ from pivotal.hosts.forge_refresh import forget_prompts, let_go_of_files, refresh
 from pivotal.hosts.forge_text import engines, tokenizers
 from pivotal.hosts.own_tokenizer import OwnTokenizer
 from pivotal.hosts.protocol import Checkpoint, Folders, NetworkReader, PromptContext
+from pivotal.hosts.unloaded import unloaded
 from pivotal.models.diffusion import DiffusionModel
 
 T = TypeVar("T")
@@ -57,11 +57,7 @@ class ForgeHost:
         name, path, model = listed_name(info), Path(info.filename).absolute(), loaded_model()
         if getattr(model, "sd_checkpoint_info", None) is info:
             return Checkpoint(name, path, family_of(model), input_blocks(model))
-        try:
-            described = describe(CheckpointFile(name, path))
-        except (FormatError, HostError):  # a .ckpt, or none of ours; loading it will tell
-            return Checkpoint(name, path, "unknown")
-        return Checkpoint(name, path, described.family.name, described.blocks)
+        return unloaded(name, path)
 
     def checkpoints(self) -> Sequence[str]:
         return list(by_name())
@@ -108,6 +104,10 @@ class ForgeHost:
             # A copy made in one go: another thread may be reading the folder anew.
             known |= {name: embedding.vectors for name, embedding in list(engine.embeddings.word_embeddings.items())}
         return PromptContext(tokenizers(model) or {"clip_l": self._own_tokenizer()}, known)
+
+    def captioners(self) -> Mapping[str, Describe]:
+        """See hosts.captioning."""
+        return webui_captioners()
 
     def refresh(self, artifact: Path) -> None:
         with self._turn.locked():

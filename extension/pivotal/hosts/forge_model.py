@@ -51,7 +51,8 @@ def refuse_what_cannot_be_shared(model: Any) -> None:
     kmodel = model.forge_objects_original.unet.model
     if kmodel.storage_dtype not in WHOLE or any(weight.dtype not in WHOLE for weight in kmodel.diffusion_model.parameters()):
         raise HostError(f"the weights are stored as {kmodel.storage_dtype}. Set \"Diffusion in Low Bits\" to Automatic, at "
-                        "the top of the page, to train; a checkpoint that is itself stored so cannot be trained on.")
+                        "the top of the page, and start the WebUI without --unet-in-fp8-e4m3fn and the like to train; a "
+                        "checkpoint that is itself stored so cannot be trained on.")
     predicted = kmodel.predictor.prediction_type
     if predicted not in PREDICTIONS:
         raise HostError(f"{name} predicts {predicted!r}; only noise (epsilon) and velocity (v_prediction) can be trained.")

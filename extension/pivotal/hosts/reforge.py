@@ -7,7 +7,7 @@ Forge before August 2024 is built in the same way.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -16,6 +16,7 @@ from pivotal.hosts.a1111_checkpoint import described, is_chosen, switched_to
 from pivotal.hosts.a1111_queue import Turn
 from pivotal.hosts.a1111_refresh import forget_prompts, refresh_embeddings
 from pivotal.hosts.a1111_text import prompt_context, tokenizers
+from pivotal.hosts.captioning import Describe, webui_captioners
 from pivotal.hosts.checkpoint_list import by_name
 from pivotal.hosts.folders import webui_folders
 from pivotal.hosts.forge_bundles import read_bundle, reads_bundles
@@ -95,6 +96,10 @@ class ReforgeHost:
 
     def prompt_context(self) -> PromptContext:
         return prompt_context(family_of, self._own_tokenizer)
+
+    def captioners(self) -> Mapping[str, Describe]:
+        """See hosts.captioning."""
+        return webui_captioners()
 
     def refresh(self, artifact: Path) -> None:
         with self._turn.locked():

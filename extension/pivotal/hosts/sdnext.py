@@ -1,4 +1,9 @@
-"""SD.Next as a host: trains on the diffusers pipeline that it has loaded. Seen with 058a7f0 (July 2026)."""
+"""SD.Next as a host: trains on the diffusers pipeline that it has loaded. Seen with 058a7f0 (July 2026).
+
+Samples of a run are drawn by diffusers' pipeline over the host's own tensors, as its prompts are. Its process_images would
+need the words as tokens and rows of its text encoders, the network as a file fused into its weights, and changes its
+settings, its scheduler, the prompts it keeps and what other extensions patch (processing.py, processing_diffusers.py).
+"""
 
 from __future__ import annotations
 

@@ -50,8 +50,11 @@ class EmbeddedShell:
 
 
 def serve(host: EmbeddedHost, shell: EmbeddedShell, *, port: int = 7860, listen: bool = False,
-          open_browser: bool = True) -> int:
+          open_browser: bool = True, at_end: Callable[[], None] = lambda: None) -> int:
     """Serves until Ctrl-C; returns the exit code.
+
+    Args:
+        at_end: called when nobody is served any more, before whoever uses the model is asked to stop.
 
     Raises:
         HostError: the port is taken or not allowed.
@@ -67,6 +70,7 @@ def serve(host: EmbeddedHost, shell: EmbeddedShell, *, port: int = 7860, listen:
         pass
     finally:
         listener.close()
+        at_end()
         # A thread that is inside torch when Python ends aborts the process, and a run could not keep what it learned.
         if not host.settle(PATIENCE):
             log.warning("The model is still in use after %d seconds; leaving all the same.", PATIENCE)

@@ -136,6 +136,6 @@ def read_yaml(path: Path) -> Mapping[str, Any]:
         return {}
     try:
         content = yaml.safe_load(path.read_text("utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise FormatError(f"the yaml beside it cannot be read: {str(error).splitlines()[0]}") from error
     return content if isinstance(content, Mapping) else {}

@@ -95,7 +95,7 @@ def _part(kind: Any, folder: Path, name: str, device: torch.device, dtype: torch
 def _config(folder: Path, name: str) -> Mapping[str, Any]:
     try:
         content = json.loads((folder / name).read_text("utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise FormatError(f"{folder.name} has no readable {name}; the folder is incomplete.") from error
     if not isinstance(content, dict):
         raise FormatError(f"{folder / name} holds no settings.")

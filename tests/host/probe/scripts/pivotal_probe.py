@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import torch
-from modules import script_callbacks, shared
+from modules import extra_networks, script_callbacks, shared
 
 PREFIX = "/pivotal-probe"
 VOCABULARY = 49408  # hosts append rows of embeddings to a table of tokens
@@ -119,10 +119,12 @@ def size(modules, without):
 
 
 def registered():
-    """How often we are in the host's lists, where it is written how often the page was made, and our threads."""
+    """How often we are in the host's lists, where it is written how often the page was made, our threads, and the tags in
+    prompts."""
     lists = {category: [callback for callback in callbacks if our_module(callback)]
              for category, callbacks in script_callbacks.callback_map.items()}
     return {"callbacks": {category: len(ours) for category, ours in lists.items() if ours},
+            "tags": [*extra_networks.extra_network_registry, *getattr(extra_networks, "extra_network_aliases", ())],
             "starts": str(STARTS), "can_reload": hasattr(shared.state, "request_restart"),
             "threads": sorted(thread.name for thread in threading.enumerate() if thread.name.startswith("pivotal"))}
 
@@ -144,6 +146,14 @@ def fail_at_next_step():
     return {}
 
 
+def settings():
+    """Every setting and every flag that the host knows. Its own API may leave out settings that nobody has changed (SD.Next),
+    or fail (Forge, /sdapi/v1/cmd-flags)."""
+    values = {key: getattr(shared.opts, key, None) for key in shared.opts.data_labels}
+    return {"options": {key: value for key, value in values.items() if isinstance(value, (str, int, float, list))},
+            "flags": list(vars(shared.cmd_opts))}
+
+
 def checkpoint_folder():
     from modules import paths
 
@@ -157,7 +167,7 @@ def reload():
 
 
 def attach(_demo, app):
-    for method, asked in (("GET", look), ("GET", memory), ("GET", registered), ("GET", checkpoint_folder),
+    for method, asked in (("GET", look), ("GET", memory), ("GET", registered), ("GET", checkpoint_folder), ("GET", settings),
                           ("POST", reload), ("POST", fail_at_next_step)):
         app.add_api_route(f"{PREFIX}/{asked.__name__}", asked, methods=[method])
         app.router.routes.insert(0, app.router.routes.pop())  # gradio answers every path that is not taken before it
