@@ -166,3 +166,20 @@ class RenameInBundle:
     new_word: str = option("", "The word as it shall be.")
     target: str = _target()
     replace: bool = _replace()
+
+
+@dataclass(frozen=True)
+class CleanCache:
+    """Runs with a cache on disk keep encoded images and captions for later runs; what is deleted they make again."""
+
+    folder: str = option("", "Where they are: a run tells it as it begins. It is called cache, or cache/latents.", label="Folder",
+                         widget="folder")
+    older_than: int | None = option(None, "Deletes what no run used for so many days. Empty: no matter when.", ge=0, le=10_000,
+                                    unit="days")
+    keep_gb: float | None = option(None, "Deletes what was not used longest, until so much is left. Empty: no limit.", ge=0,
+                                   unit="GB", label="Keep at most")
+
+    def problems(self) -> dict[str, str]:
+        if self.older_than is None and self.keep_gb is None:
+            return {"older_than": "needs a number of days, or say how much may stay"}
+        return {}
