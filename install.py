@@ -5,10 +5,11 @@
     python3 install.py tool NAME ...            something with finished files (resize, merge, ...); --help lists the tools
     python3 install.py presets                  lists recipes for `train --preset NAME`
     python3 install.py import FILE -o RUN.yaml  settings of kohya, OneTrainer or Invoke Training as a run file
-    python3 install.py test [--env newest|a1111|forge|all] [arguments of pytest]
+    python3 install.py queue add RUN.yaml [--over FOLDER] | list | work
+    python3 install.py test [--env newest|a1111|forge|all] [--full] [arguments of pytest]
     python3 install.py                          what a WebUI calls at each of its starts
 
-The first six make an environment beside this file (.venv; the tests also .venv-a1111 and .venv-forge) with torch
+The first seven make an environment beside this file (.venv; the tests also .venv-a1111 and .venv-forge) with torch
 2.13.0. For another build set TORCH_COMMAND, as in AUTOMATIC1111: TORCH_COMMAND="pip install torch --index-url URL".
 The last one installs only what the WebUI lacks of extension/requirements.txt, and never changes a version it has.
 
@@ -260,16 +261,18 @@ def run_tests(arguments: list[str]) -> int:
     """Runs the tests in one environment or in each; the last line says how many passed and failed in all of them."""
     parser = argparse.ArgumentParser("install.py test", allow_abbrev=False, epilog="All else goes to pytest.")
     parser.add_argument("--env", choices=[*ENVIRONMENTS, "all"], default="newest")
+    parser.add_argument("--full", action="store_true", help="Runs the sweeps that take minutes, too.")
     options, rest = parser.parse_known_args(arguments)
     # A file stays whole, as its tests share what they set up; more than four workers would want more than 12 GB.
     spread = [f"--numprocesses={min(os.cpu_count() or 1, 4)}", "--dist=loadfile"] if not {"-n", "-s", "--pdb"} & {*rest} else []
+    chosen = ["-m", "slow or not slow"] if options.full else []
     notes, passed, failed, worst = [], 0, 0, 0
     for name in ENVIRONMENTS if options.env == "all" else [options.env]:
         python = make_environment(name, tools=True)
         say(f"Pivotal: testing in the environment {name}")
         with tempfile.TemporaryDirectory() as folder:
             report = Path(folder, "report.xml")
-            code = run([python, "-m", "pytest", f"--junitxml={report}", *spread, *rest], ROOT)
+            code = run([python, "-m", "pytest", f"--junitxml={report}", *spread, *chosen, *rest], ROOT)
             good, bad = count_tests(report)
         bad = bad or int(code not in {0, 5})  # 5: no test was there to run
         passed, failed, worst = passed + good, failed + bad, worst or code or int(not good)
@@ -286,7 +289,7 @@ def main(arguments: list[str]) -> int:
         raise InstallError(f"Python 3.10 or newer is needed; this is {sys.version.split()[0]} ({sys.executable}).")
     if not arguments:
         return complete_host()
-    if arguments[0] in {"webui", "train", "tool", "presets", "import"}:
+    if arguments[0] in {"webui", "train", "tool", "presets", "import", "queue"}:
         return become([make_environment("newest", tools=False), "-m", "pivotal", *arguments])
     if arguments[0] == "test":
         return run_tests(arguments[1:])

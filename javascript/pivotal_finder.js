@@ -7,6 +7,7 @@
     const MOST = 12;
     let source = "";
     let options = [];
+    let known = {}; // the form's values, of sections too that are not drawn yet (javascript/pivotal_live.js)
 
     function read() {
         const element = document.querySelector("[data-pivotal-options]");
@@ -27,9 +28,9 @@
 
     function isChanged(option) {
         const input = field(option);
-        if (!input) return false;
-        if (input.type === "checkbox") return input.checked !== option.default;
-        const value = input.value;
+        const raw = !input ? known[option.key] : input.type === "checkbox" ? input.checked : input.value;
+        if (raw === undefined || typeof option.default === "boolean") return raw !== undefined && raw !== option.default;
+        const value = raw === null ? "" : String(raw);
         if (value === option.default) return false;
         const [a, b] = [Number(value), Number(option.default)];
         return !(value.trim() && option.default.trim() && a === b);
@@ -44,7 +45,8 @@
 
     function sectionOf(option) {
         const box = document.getElementById(`${option.id}_box`);
-        return box && box.closest("[id^=pivotal_section_]");
+        if (box) return box.closest("[id^=pivotal_section_]");
+        return document.getElementById(`pivotal_section_${option.key.includes(".") ? option.key.split(".")[0] : "general"}`);
     }
 
     function ask(keys) {
@@ -72,6 +74,26 @@
         return button;
     }
 
+    // In a header, which is itself a button or acts as one, there can be no other button.
+    function resetLink(section) {
+        const link = document.createElement("span");
+        link.className = "pivotal-reset";
+        link.textContent = "↺";
+        link.title = "Back to the defaults: all of this section";
+        link.tabIndex = 0;
+        link.setAttribute("role", "button");
+        link.setAttribute("aria-label", link.title);
+        const press = (event) => {
+            if (event.type === "keydown" && event.key !== "Enter" && event.key !== " ") return;
+            event.stopPropagation();
+            event.preventDefault();
+            ask(section.pivotalChanged);
+        };
+        link.addEventListener("click", press);
+        link.addEventListener("keydown", press);
+        return link;
+    }
+
     function markField(option, changed) {
         const box = document.getElementById(`${option.id}_box`);
         if (!box || box.classList.contains("pivotal-changed") === changed) return;
@@ -87,15 +109,17 @@
         const header = headerOf(section);
         if (!header) return;
         let badge = header.querySelector(".pivotal-count");
+        section.pivotalChanged = changed.map((option) => option.key);
         if (!changed.length) {
-            if (badge) badge.remove();
+            header.querySelectorAll(".pivotal-count, .pivotal-reset").forEach((element) => element.remove());
             return;
         }
         if (!badge) {
             badge = document.createElement("span");
             badge.className = "pivotal-count";
             // Beside the title, not after it: gradio spreads what a header holds over its width.
-            (header.querySelector("span") || header).appendChild(badge);
+            const title = header.querySelector("span") || header;
+            title.append(badge, resetLink(section));
         }
         const text = `${changed.length} changed`;
         if (badge.textContent !== text) badge.textContent = text;
@@ -156,6 +180,14 @@
         }, folded ? 250 : 0);
     }
 
+    // Hidden, as it has no effect with what else is chosen.
+    function isVoid(option) {
+        if (!option.when || !(option.when[0] in known)) return false;
+        const value = known[option.when[0]];
+        const plain = typeof value === "boolean" ? (value ? "True" : "False") : String(value);
+        return !option.when[1].includes(plain);
+    }
+
     function entry(option) {
         const line = document.createElement("button");
         line.type = "button";
@@ -168,6 +200,12 @@
         const help = document.createElement("small");
         help.textContent = option.help;
         line.append(name, place, help);
+        if (isVoid(option)) {
+            const reason = document.createElement("small");
+            reason.className = "pivotal-void";
+            reason.textContent = option.needs;
+            line.append(reason);
+        }
         line.addEventListener("click", () => go(option));
         return line;
     }
@@ -194,6 +232,10 @@
             const first = find(input.value)[0];
             if (first) go(first);
         }
+    });
+    document.addEventListener("pivotal-values", (event) => {
+        known = event.detail;
+        mark();
     });
     setInterval(mark, TICK_MS);
 })();

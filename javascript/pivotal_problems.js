@@ -5,6 +5,8 @@
     "use strict";
 
     const TICK_MS = 300;
+    let pressed = ""; // the problems of the last press
+    let typed = new Set(); // keys of these whose field was typed in since
     let moved = {}; // table -> the answer whose rows have since been moved, so that its row numbers are void
 
     function parse(element) {
@@ -23,12 +25,26 @@
         const later = panel && panel.dataset.pivotalRun && panel.dataset.pivotalRun !== answer.dataset.pivotalAnswer;
         const problems = later ? parse(panel) : parse(answer);
         const source = JSON.stringify(problems);
-        return Object.fromEntries(Object.entries(problems).filter(
-            ([key]) => !Object.entries(moved).some(([table, text]) => text === source && key.startsWith(table + "."))));
+        if (source !== pressed) typed = new Set();
+        pressed = source;
+        return Object.fromEntries(Object.entries(problems).filter(([key]) => !typed.has(key)
+            && !Object.entries(moved).some(([table, text]) => text === source && key.startsWith(table + "."))));
+    }
+
+    // What the check while typing says (javascript/pivotal_live.js); of a field that was typed in since, it alone counts.
+    function live() {
+        const page = document.querySelector("[data-pivotal-live]");
+        return page ? JSON.parse(page.dataset.pivotalLive) : {};
+    }
+
+    function keyOf(element) {
+        const named = element.closest("[id^=pivotal_][id$=_box]") || element.closest(".pivotal-field[id]");
+        const id = named ? named.id.replace(/_box$/, "") : "";
+        return Array.from(Object.keys(JSON.parse(pressed || "{}"))).find((key) => "pivotal_" + key.replace(/\./g, "_") === id);
     }
 
     function wanted() {
-        return Object.assign(ofTheForm(), ...Array.from(document.querySelectorAll("[data-pivotal-tool]"), parse));
+        return Object.assign(ofTheForm(), live(), ...Array.from(document.querySelectorAll("[data-pivotal-tool]"), parse));
     }
 
     // The editor of a table, or a field: gradio's, or a row's.
@@ -58,5 +74,10 @@
         const answer = document.querySelector("[data-pivotal-answer]");
         if (answer) moved[event.detail] = JSON.stringify(parse(answer));
     });
+    document.addEventListener("input", (event) => {
+        const key = event.target.closest && keyOf(event.target);
+        if (key) typed.add(key);
+    });
+    document.addEventListener("pivotal-problems", place);
     setInterval(place, TICK_MS);
 })();

@@ -21,6 +21,22 @@
         return Boolean(active && part.contains(active) && active.matches("input:not([type=checkbox]), textarea, select"));
     }
 
+    // What somebody has unfolded or folded stays so.
+    function keepFolds(old, part) {
+        for (const fold of old.querySelectorAll("details[data-fold]")) {
+            const again = part.querySelector(`details[data-fold="${CSS.escape(fold.dataset.fold)}"]`);
+            if (again) again.open = fold.open;
+        }
+    }
+
+    function replaceOne(old, part) {
+        keepFolds(old, part);
+        const focused = old.contains(document.activeElement) ? document.activeElement.id : "";
+        old.replaceWith(part);
+        const again = focused && document.getElementById(focused);
+        if (again) again.focus({ preventScroll: true });
+    }
+
     function replaceParts(slot, html) {
         const fresh = document.createElement("template");
         fresh.innerHTML = html;
@@ -33,10 +49,11 @@
             const old = slot.children[index];
             if (old && (old.pivotalSource === part.outerHTML || isHeld(old))) return;
             part.pivotalSource = part.outerHTML;
-            if (old) old.replaceWith(part);
+            if (old) replaceOne(old, part);
             else slot.appendChild(part);
             part.querySelectorAll(".pivotal-log").forEach((log) => { log.scrollTop = log.scrollHeight; });
         });
+        slot.dispatchEvent(new Event("pivotal-shown", { bubbles: true }));
     }
 
     function show(slot, answer) {

@@ -35,7 +35,7 @@
         const { name, count } = schema.vectors;
         const whole = (row) => Number.isInteger(Number(row[count])) && Number(row[count]) > 0 && Number(row[count]) <= 75;
         editor.dataset.pivotalVectors = JSON.stringify(Object.fromEntries(
-            rows.filter((row) => row[name] && whole(row)).map((row) => [row[name], Number(row[count])])));
+            rows.filter((row) => row[name] && !row.off && whole(row)).map((row) => [row[name], Number(row[count])])));
     }
 
     function write(editor, schema, box, rows) {
@@ -66,8 +66,13 @@
         return input;
     }
 
-    function drawField(editor, schema, field, index, row) {
-        const id = `${schema.id}_${index}_${field.name}`;
+    // Rows that are switched off have no number in the run, so that problems find the others.
+    function numberOf(rows, index) {
+        return rows[index].off ? `off${index}` : rows.slice(0, index).filter((row) => !row.off).length;
+    }
+
+    function drawField(editor, schema, field, index, row, number) {
+        const id = `${schema.id}_${number}_${field.name}`;
         const value = field.name in row ? row[field.name] : field.default;
         const input = control(field, value);
         input.addEventListener("input", () => {
@@ -82,7 +87,7 @@
         const classes = ["pivotal-field", ...(check ? ["pivotal-check"] : []), ...(field.wide ? ["pivotal-wide"] : []),
             ...field.classes];
         const marks = Object.fromEntries(Object.entries(field.marks).map(
-            ([mark, other]) => [mark, `#${schema.id}_${index}_${other} :is(input, select)`]));
+            ([mark, other]) => [mark, `#${schema.id}_${number}_${other} :is(input, select)`]));
         return make("label", { id: id, class: classes.join(" "), title: field.help, ...marks },
             check ? input : label, check ? label : input,
             field.switch ? null : make("small", { class: "pivotal-help" }, field.help));
@@ -104,10 +109,23 @@
         draw(editor, schema, rows);
     }
 
-    function drawRow(editor, schema, row, index) {
-        const cell = (field) => drawField(editor, schema, field, index, row);
+    function drawUse(editor, schema, row, index) {
+        const check = make("input", { type: "checkbox" });
+        check.checked = !row.off;
+        check.addEventListener("input", () => change(editor, schema, (rows) => {
+            if (check.checked) delete rows[index].off;
+            else rows[index].off = true;
+        }));
+        return make("label", { class: "pivotal-field pivotal-check pivotal-in-use", title: schema.words.in_use_help }, check,
+            make("span", { class: "pivotal-label" }, schema.words.in_use));
+    }
+
+    function drawRow(editor, schema, row, index, rows) {
+        const number = numberOf(rows, index);
+        const cell = (field) => drawField(editor, schema, field, index, row, number);
         const head = make("div", { class: "pivotal-row-head" },
             make("span", { class: "pivotal-row-title" }, `${schema.title} ${index + 1}`),
+            schema.can_be_off ? drawUse(editor, schema, row, index) : null,
             ...schema.fields.filter((field) => field.switch).map(cell),
             make("span", { class: "pivotal-spring" }),
             button(schema.words.duplicate, "duplicate", () => change(editor, schema,
@@ -123,13 +141,13 @@
             if (more.open) editor.pivotalOpen.add(index);
             else editor.pivotalOpen.delete(index);
         });
-        return make("div", { class: "pivotal-row" }, head, first, rest.length ? more : null);
+        return make("div", { class: row.off ? "pivotal-row pivotal-row-off" : "pivotal-row" }, head, first, rest.length ? more : null);
     }
 
     function draw(editor, schema, rows) {
         const add = button(schema.words.add, "add", () => change(editor, schema, (all) => all.push(
             Object.fromEntries(schema.fields.map((field) => [field.name, field.default])))));
-        editor.replaceChildren(...rows.map((row, index) => drawRow(editor, schema, row, index)), add);
+        editor.replaceChildren(...rows.map((row, index) => drawRow(editor, schema, row, index, rows)), add);
         editor.dataset.drawn = textBox(schema).value;
         tellVectors(editor, schema, rows);
     }
@@ -144,4 +162,6 @@
     }
 
     setInterval(tick, TICK_MS);
+    // A click may have brought the tab to the front, which is to be whole at once.
+    document.addEventListener("click", () => [20, 80, 160].forEach((wait) => setTimeout(tick, wait)));
 })();

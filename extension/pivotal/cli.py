@@ -9,16 +9,17 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from pivotal.cli_queue import add_queue_commands
 from pivotal.cli_recipes import add_recipe_commands
 from pivotal.cli_tools import add_tool_commands
-from pivotal.config.build import options_of
 from pivotal.config.derived import add_flags, docs_table, flags_to_flat
-from pivotal.config.files import read_run_file
+from pivotal.config.files import beside, read_run_file
 from pivotal.config.presets import laid_under, preset_called
 from pivotal.config.train import TrainConfig
 from pivotal.errors import OptionError, PivotalError
@@ -26,13 +27,18 @@ from pivotal.events import Event, Failed, Finished, Saved, StepDone, as_json
 from pivotal.hosts.embedded.app import EmbeddedShell, serve
 from pivotal.hosts.embedded.host import EmbeddedHost
 from pivotal.hosts.protocol import Host
-from pivotal.jobs.checks import Plan, make_plan, planned_run
+from pivotal.jobs.checks import Plan, make_plan
 from pivotal.jobs.control import Control
 from pivotal.jobs.desk import work_through
+from pivotal.jobs.launched import launched_device, launched_ranks, shared
+from pivotal.jobs.outlook import look_ahead
+from pivotal.jobs.outlook_words import disk_line, memory_lines, time_lines
 from pivotal.jobs.plan_words import plan_lines
+from pivotal.jobs.probe import probe
 from pivotal.jobs.user_presets import presets_folder_in
 from pivotal.jobs.view import JobView, fold, words
 from pivotal.register import register
+from pivotal.training.ranks import Ranks
 
 ROOT = Path(__file__).resolve().parents[2]
 SAVING_SECONDS = 60.0
@@ -64,6 +70,7 @@ def _parser() -> argparse.ArgumentParser:
     table.set_defaults(command=_options)
     add_tool_commands(commands)
     add_recipe_commands(commands, ROOT / "data")
+    add_queue_commands(commands, ROOT / "data")
     for name, command, text in (("webui", _webui, "Serves the page."), ("train", _train, "Carries out a run file.")):
         sub = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
         sub.add_argument("--data-dir", type=Path, default=ROOT / "data", help="Holds models, embeddings and outputs.")
@@ -78,7 +85,9 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument("--preset", metavar="NAME", action="append", default=[],
                              help="Lays this preset under the run file; may be given twice. install.py presets lists them.")
             sub.add_argument("--plan", action="store_true",
-                             help="Only tells what the run would see: images, sizes, steps and epochs.")
+                             help="Only tells what the run would see and need: images, sizes, steps, memory, disk.")
+            sub.add_argument("--measure", action="store_true",
+                             help="With --plan: does a few steps, too, and tells how long the run will take.")
             sub.add_argument("--json", action="store_true", help="Ends with one JSON object on stdout.")
             sub.add_argument("--stop-after-steps", type=int, metavar="N", help="Stops once N steps are done.")
             sub.add_argument("--resume", action="store_true", help="Goes on where the run of this name was left.")
@@ -97,10 +106,9 @@ def _webui(known: argparse.Namespace, rest: Sequence[str]) -> int:
     host = EmbeddedHost(known.data_dir, checkpoint=known.checkpoint)
     shell = EmbeddedShell(host)
     desk = register(host, shell)
-    code = serve(host, shell, port=known.port, listen=known.listen, open_browser=not known.no_browser)
-    desk.stop()
-    desk.wait(SAVING_SECONDS)  # the run's thread would end with the process, and what it learned with it
-    return code
+    # The run's thread would end with the process, and what it learned with it.
+    return serve(host, shell, port=known.port, listen=known.listen, open_browser=not known.no_browser,
+                 at_end=lambda: desk.queue.close(SAVING_SECONDS))
 
 
 def _overrides(known: argparse.Namespace, rest: Sequence[str]) -> dict[str, Any]:
@@ -112,39 +120,45 @@ def _overrides(known: argparse.Namespace, rest: Sequence[str]) -> dict[str, Any]
     return {key: value for key, value in given.items() if value is not None} | row_flags
 
 
-def _beside(run_file: Path, flat: dict[str, Any]) -> dict[str, Any]:
-    """A run file's relative paths that are not in the current folder but beside the file are meant there."""
-    options = options_of(TrainConfig, flat)
-    paths = {key: run_file.parent / str(value) for key, value in flat.items()
-             if value and key in options and options[key].spec.widget == "folder"}
-    return flat | {key: str(path) for key, path in paths.items() if not Path(str(flat[key])).exists() and path.exists()}
-
-
 def _train(known: argparse.Namespace, rest: Sequence[str]) -> int:
-    flat = _beside(known.run_file, read_run_file(known.run_file)) | _overrides(known, rest)
+    flat = beside(known.run_file, read_run_file(known.run_file)) | _overrides(known, rest)
     for name in reversed(known.preset):  # the last one given is the nearest under the run file
         flat = laid_under(preset_called(name, presets_folder_in(known.data_dir)).flat, flat)
-    host = EmbeddedHost(known.data_dir)
-    plan = make_plan(flat, host, resume=known.resume)
-    if known.plan:
-        return _tell_plan(plan, host, known.json)
-    watcher = _Watcher(plan.config.length.steps, plan.config.name)
+    host = EmbeddedHost(known.data_dir, device=launched_device())
+    with launched_ranks() as ranks:
+        plan = make_plan(flat, host, resume=known.resume)
+        if known.plan:
+            return _tell_plan(plan, host, known) if ranks.index == 0 else 0
+        with shared(plan, host, ranks) as (share, place):
+            return _carry_out(share, place, ranks, known)
+
+
+def _carry_out(plan: Plan, host: Host, ranks: Ranks, known: argparse.Namespace) -> int:
+    """The run of this process; only the first one of several tells of it."""
+    watcher = _Watcher(plan.config.length.steps, plan.config.name, shown=ranks.index == 0)
     control = Control(stop_after_steps=known.stop_after_steps, patient=False)
-    signal.signal(signal.SIGINT, lambda *_: _interrupt(control))
+    for asked in (signal.SIGINT, signal.SIGTERM):  # a launcher ends the others so when one process has failed
+        signal.signal(asked, lambda *_: _interrupt(control))
     started = time.monotonic()
-    outcome = work_through(plan, host, watcher, control)
+    outcome = work_through(plan, host, watcher, control, ranks)
     watcher.bar.close()
-    if known.json:
+    if known.json and ranks.index == 0:
         print(json.dumps(_summary(watcher.view, outcome, time.monotonic() - started)))
     if outcome is None:
         return 2 if watcher.view.problems else 1
     return 0 if outcome.files else 1
 
 
-def _tell_plan(plan: Plan, host: Host, as_object: bool) -> int:
-    told = planned_run(plan, host)
-    print(json.dumps(as_json(told) | {"notices": dict(plan.notices)}) if as_object else "\n".join(
-        [*plan_lines(told), *plan.notices.values()]))
+def _tell_plan(plan: Plan, host: Host, known: argparse.Namespace) -> int:
+    found = look_ahead(plan, host, probe(plan, host) if known.measure else None)
+    if known.json:
+        seconds = None if found.times is None else {"total": found.times.total} | asdict(found.times)
+        print(json.dumps(as_json(found.planned) | {
+            "notices": dict(found.notices), "memory": found.memory.total, "disk": found.disk.total,
+            "measured": None if found.probed is None else asdict(found.probed), "seconds": seconds}))
+    else:
+        print("\n".join([*plan_lines(found.planned), *time_lines(found), *memory_lines(found), disk_line(found.disk),
+                         *found.notices.values()]))
     return 0
 
 
@@ -166,16 +180,21 @@ def _summary(view: JobView, outcome: Any, seconds: float) -> dict[str, Any]:
 class _Watcher:
     """Shows a run's events on the terminal and folds them for the summary."""
 
-    def __init__(self, steps: int, name: str):
+    def __init__(self, steps: int, name: str, *, shown: bool = True):
         self.view = JobView(name=name, of=steps, state="running")
-        self.bar = tqdm(total=steps, unit="step", file=sys.stderr, dynamic_ncols=True)
+        self.shown = shown
+        self.bar = tqdm(total=steps, unit="step", file=sys.stderr, dynamic_ncols=True, disable=not shown)
 
     def __call__(self, event: Event) -> None:
         self.view = fold(self.view, event)
         if isinstance(event, StepDone):
             self.bar.update(event.step - self.bar.n)
             self.bar.set_postfix(loss=f"{event.smooth_loss:.4f}")
-        elif words(event) and not (isinstance(event, Saved) and event.kind == "state"):
+        elif words(event) and (isinstance(event, Failed) or self.shown and not _is_state(event)):
             self.bar.write(words(event), file=sys.stderr)
         if isinstance(event, (Failed, Finished)):
             self.bar.refresh()
+
+
+def _is_state(event: Event) -> bool:
+    return isinstance(event, Saved) and event.kind == "state"

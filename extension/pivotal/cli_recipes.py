@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pivotal.config.build import draft
-from pivotal.config.imports.read import imported, joined, told_text
+from pivotal.config.imports.read import imported_together, told_text
 from pivotal.config.presets import changed_text, list_presets, preset_called, run_text
 from pivotal.config.train import TrainConfig
 from pivotal.errors import OptionError
@@ -24,7 +24,8 @@ def add_recipe_commands(subparsers: Any, data_dir: Path) -> None:
     presets.add_argument("name", nargs="?", help="Prints this preset.")
     presets.add_argument("--data-dir", type=Path, default=data_dir, help="Holds your own presets.")
     presets.set_defaults(command=_presets)
-    text = "Reads settings of kohya (.json, .toml), OneTrainer (.json) or Invoke Training (.yaml) as a run file."
+    text = ("Reads settings of kohya (.json, .toml), OneTrainer (.json), Invoke Training (.yaml) or AUTOMATIC1111 "
+            "(settings-....json) as a run file.")
     read = subparsers.add_parser("import", help=text, description=text, allow_abbrev=False)
     read.add_argument("files", type=Path, nargs="+", metavar="FILE", help="Settings, and a dataset's file where it is apart.")
     read.add_argument("-o", "--output", type=Path, metavar="RUN.yaml", help="Writes the run file here. Without: to stdout.")
@@ -50,7 +51,7 @@ def _import(known: argparse.Namespace, rest: Sequence[str]) -> int:
     _nothing_left(rest, "import")
     if known.output and known.output.exists() and not known.replace:
         raise OptionError({"--output": f"{known.output} is there already; give another name, or --replace"})
-    found = joined([imported(_text_of(path), str(path)) for path in known.files])
+    found = imported_together([(_text_of(path), str(path)) for path in known.files])
     text = run_text(found.flat, f"From {found.source}: {', '.join(path.name for path in known.files)}")
     if known.output:
         write_text(known.output, text)

@@ -14,7 +14,7 @@ from pivotal.errors import OptionError, PivotalError
 from pivotal.tools.registry import TOOLS, Tool
 
 _GIVEN = {"sources": "FILE=WEIGHT", "embeddings": "FILE", "new_word": "NEW", "word": "WORD", "base": "BASE", "tuned": "TUNED",
-          "source": "IN", "target": "OUT"}
+          "source": "IN", "target": "OUT", "folder": "FOLDER"}
 
 
 def add_tool_commands(subparsers: Any) -> None:

@@ -35,3 +35,7 @@ class TrainingError(PivotalError):
 
 class LogError(PivotalError):
     """A log cannot be written; no run ends by it."""
+
+
+class QueueError(PivotalError):
+    """The queue's file cannot be used now, or what was asked of the queue cannot be."""

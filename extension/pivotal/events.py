@@ -6,7 +6,7 @@ An event never holds a sentence for a screen, a tensor or anything that changes 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,7 +27,7 @@ class PlannedConcept:
     name: str
     kind: Literal["training", "regularization", "validation"]
     images: int
-    per_epoch: float  # images of it that are seen in an epoch, repeats counted
+    per_epoch: float  # images of it that are trained on in an epoch, repeats counted
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,8 @@ class Started:
     batch: int  # images an optimizer step sees: batch size x accumulation
     checkpoint: str
     first_step: int = 0  # more than 0 when resumed
+    minutes: float | None = None  # spent in steps, after which the run ends, where it has a time limit
+    seconds: float = 0.0  # spent in steps by earlier sessions
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,53 @@ class StepDone:
     rates: Mapping[str, float]  # learning rate by trainable; 0.0 when it has stopped
     seconds: float  # wall time of this step
     images_seen: int
+    estimates: Mapping[str, float] = field(default_factory=dict)  # the rate that an optimizer has found (d), by trainable
+
+
+@dataclass(frozen=True)
+class Paused:
+    """The run waits to be resumed; the model is given back and its state is written."""
+
+    step: int
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """A paused run goes on."""
+
+    step: int
+
+
+@dataclass(frozen=True)
+class Discarded:
+    """A run was stopped and what it wrote is gone, but for its logs."""
+
+    removed: tuple[Path, ...]
+    restored: tuple[Path, ...]  # files of the user that it had replaced
+    left: tuple[Path, ...]  # changed by somebody else since, or not to be deleted
+
+
+@dataclass(frozen=True)
+class VectorTold:
+    """One vector of an embedding in training."""
+
+    placeholder: str
+    encoder: str
+    number: int  # from 1
+    norm: float
+    relative: float  # its norm over the median norm of the encoder's own tokens
+    drift: float  # 1 - cosine of the angle to where it began: 0 is the same direction, 1 a right angle
+    nearest: tuple[tuple[str, float], ...]  # tokens and the cosines of their angles to it, nearest first
+    moved: bool  # whether it is another than where it began
+
+
+@dataclass(frozen=True)
+class VectorsTold:
+    """What has become of the vectors, and how hard each band of timesteps is."""
+
+    step: int
+    vectors: tuple[VectorTold, ...]
+    by_timestep: Mapping[str, float]  # first timestep of a band -> mean loss so far
 
 
 @dataclass(frozen=True)
@@ -147,6 +196,7 @@ class Failed:
 
     message: str
     problems: Mapping[str, str]
+    remedies: Mapping[str, Any] = field(default_factory=dict)  # option -> the value with which the run may do better
 
 
 @dataclass(frozen=True)
@@ -160,7 +210,8 @@ class Finished:
     stopped: bool  # by the user, before the last step
 
 
-Event = Phase | Planned | Started | StepDone | Measured | LossesTold | Sampled | Saved | Noticed | Failed | Finished
+Event = (Phase | Planned | Started | StepDone | Paused | Resumed | Discarded | VectorsTold | Measured | LossesTold | Sampled
+         | Saved | Noticed | Failed | Finished)
 Emit = Callable[[Event], None]
 
 

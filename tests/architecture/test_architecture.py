@@ -16,11 +16,12 @@ PACKAGE = ROOT / "extension" / "pivotal"
 FLOORS = [
     {"__main__"},
     {"cli"},  # above register, as it joins the embedded host and its page to the trainer through it
-    {"cli_tools", "cli_recipes"},
+    {"cli_tools", "cli_recipes", "cli_queue"},
     {"register", "incomplete"},
     {"ui", "api"},
     {"jobs"},
-    {"training", "networks", "data", "hosts", "tools"},
+    {"tools"},  # above data, as some work on a dataset's images
+    {"training", "networks", "data", "hosts"},
     {"models", "embeddings"},
     {"prompts", "formats"},
     {"config", "events"},
@@ -41,7 +42,8 @@ DOORS = {
     "uvicorn": ("api", "hosts/embedded"),
 }
 # Packages that a user may lack; only these may be imported inside a function (and anything under hosts/).
-OPTIONAL = {"cv2", "datasets", "bitsandbytes", "tensorboard", "wandb", "xformers", "pytorch_optimizer", "ftfy"}
+OPTIONAL = {"cv2", "datasets", "bitsandbytes", "tensorboard", "wandb", "xformers", "pytorch_optimizer", "ftfy", "onnxruntime",
+            "rembg"}
 LONGEST_FILE, LONGEST_FUNCTION = 400, 60
 
 

@@ -57,3 +57,12 @@ def test_what_differs_from_its_default_is_marked_and_can_be_set_back(page, scree
     page.locator("#pivotal_seed_box.pivotal-changed").wait_for(state="detached")
     assert value(page, "seed") == "1"
     assert page.locator("#pivotal_section_general .pivotal-count").count() == 0
+
+
+def test_an_option_without_effect_is_found_with_the_reason(page):
+    page.locator(".pivotal-search").fill("lokr factor")
+    page.locator(".pivotal-hit .pivotal-void", has_text="Has an effect only with Network: lokr.").wait_for()
+    page.locator(".pivotal-search").fill("gradient checkpointing")
+    page.locator(".pivotal-hit", has_text="Gradient checkpointing").first.wait_for()
+    assert page.locator(".pivotal-hit", has_text="Gradient checkpointing").locator(".pivotal-void").count() == 0
+    page.locator(".pivotal-search").press("Escape")

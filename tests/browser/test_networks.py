@@ -55,12 +55,14 @@ def train(page, webui, steps: int) -> None:
     box.fill(RUN.format(folder=(webui.data / "images").as_posix(), steps=steps))
     page.locator("#pivotal_from_run_file").click()
     page.wait_for_function(f"document.querySelector('#pivotal_length_steps :is(input, textarea)').value === '{steps}'")
-    before = page.locator(".pivotal-slot").first.get_attribute("data-pivotal-run")
+    slot = "#pivotal_progress .pivotal-slot"
+    before = page.locator(slot).first.get_attribute("data-pivotal-run")
     page.locator("#pivotal_start").click()
-    page.wait_for_function("""before => document.querySelector('.pivotal-slot').dataset.pivotalRun !== before
-                              && document.querySelector('.pivotal-badge.pivotal-finished, .pivotal-badge.pivotal-failed')""",
-                           arg=before)
-    assert page.locator(".pivotal-badge").inner_text() == "Finished", page.locator("#pivotal_progress").first.inner_text()
+    page.wait_for_function("""([slot, before]) => document.querySelector(slot).dataset.pivotalRun !== before
+                              && document.querySelector(`${slot} .pivotal-badge:is(.pivotal-finished, .pivotal-failed)`)""",
+                           arg=[slot, before])
+    progress = page.locator("#pivotal_progress")
+    assert progress.locator(".pivotal-badge").first.inner_text() == "Finished", progress.first.inner_text()
     show_tab(page, "txt2img")
 
 

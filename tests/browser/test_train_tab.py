@@ -65,7 +65,7 @@ def test_rows_are_added_duplicated_and_deleted(page, screenshot):
     page.locator(".pivotal-duplicate").click()
     fill(page, "embeddings.1.placeholder", "two")
     page.locator("#pivotal_embeddings_editor .pivotal-add").first.click()
-    page.locator(".pivotal-row").nth(2).locator(".pivotal-row-head input[type=checkbox]").uncheck()
+    page.locator("#pivotal_embeddings_2_train input").uncheck()
     screenshot(page, "three_rows")
     rows = submitted_rows(page)
     assert [(row["placeholder"], row["token_count"], row["train"]) for row in rows] == [
@@ -113,7 +113,7 @@ def test_all_errors_are_shown_at_once_each_under_its_field(webui, page, screensh
     page.wait_for_function("document.querySelector('#pivotal_optimizer_learning_rate .pivotal-problem')"
                            ".innerText.includes('finite')")  # fmt: skip
     problem(page, "embeddings.0.token_count").wait_for()
-    assert page.locator(".pivotal-badge").count() == 0  # nothing was started
+    assert page.locator("#pivotal_progress .pivotal-badge").count() == 0  # nothing was started
 
 
 def test_an_error_in_a_folded_section_unfolds_it(page):
@@ -128,11 +128,11 @@ def test_an_error_in_a_folded_section_unfolds_it(page):
 def test_a_run_is_seen_in_every_page_and_stopped_from_any(webui, page, screenshot):
     fill_run(webui, page)
     page.locator("#pivotal_start").click()
-    page.locator(".pivotal-badge.pivotal-running").wait_for()
+    page.locator("#pivotal_progress .pivotal-badge.pivotal-running").wait_for()
     page.wait_for_function("/step [1-9]/.test(document.querySelector('.pivotal-phase').innerText)")
     second = webui.open_tab("Train")
-    second.locator(".pivotal-badge.pivotal-running").wait_for()
-    second.locator(".pivotal-chart").wait_for()
+    second.locator("#pivotal_progress .pivotal-badge.pivotal-running").wait_for()
+    second.locator(".pivotal-part-chart svg").wait_for()
     screenshot(second, "second_page")
     assert second.locator(".pivotal-name").inner_text() == "long"
 
@@ -144,7 +144,7 @@ def test_a_run_is_seen_in_every_page_and_stopped_from_any(webui, page, screensho
     assert "long" in second.locator("#pivotal_answer").first.inner_text()
 
     second.locator("#pivotal_stop").click()
-    page.locator(".pivotal-badge.pivotal-stopped").wait_for()
+    page.locator("#pivotal_progress .pivotal-badge.pivotal-stopped").wait_for()
     assert page.locator(".pivotal-word").first.inner_text() == "zkteal"
     second.close()
 
@@ -155,7 +155,7 @@ def test_a_failure_after_the_start_lands_under_its_field_too(webui, page):
     (broken / "00.png").write_bytes(b"no image at all")
     fill_run(webui, page, broken.name)
     page.locator("#pivotal_start").click()
-    page.locator(".pivotal-badge.pivotal-failed, #pivotal_dataset_folder .pivotal-problem").first.wait_for()
+    page.locator("#pivotal_progress .pivotal-badge.pivotal-failed, #pivotal_dataset_folder .pivotal-problem").first.wait_for()
     assert "00.png" in page.locator("#pivotal_page").inner_text()
 
 

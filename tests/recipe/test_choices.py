@@ -50,6 +50,9 @@ TIMESTEPS = {kind: {"timesteps.distribution": kind} for kind in (
 LOOP = {"EMA": {"optimizer.ema_decay": 0.9}, "accumulation 2": {"batch.accumulation": 2, "batch.size": 2},
         "clipping": {"optimizer.clip_norm": 0.1}, "posterior's mean": {"cache.sampling": "mean"},
         "flips": {"augment.flip": 0.5}, "gradient checkpointing": {"precision.gradient_checkpointing": True},
+        "bf16 weights": {"precision.weights": "bf16"}, "math attention": {"performance.attention": "math"},
+        "average on the CPU": {"optimizer.ema_half_life": 8, "performance.averages_on_cpu": True},
+        "bf16, or fp32 after a bad step": {"precision.compute": "bf16", "guard.bad_step": "precise"},
         "embeddings first": {"pivot.order": "embeddings first", "pivot.at": 0.4}}
 CHOICES = {f"{group}: {name}": flat for group, found in (
     ("optimizer", OPTIMIZERS), ("schedule", SCHEDULES), ("loss", LOSSES), ("noise", NOISES), ("timesteps", TIMESTEPS),

@@ -87,5 +87,10 @@ def test_a_plan_is_printed_and_nothing_is_trained(place):
     done = train(place, "--plan", "--dataset.repeats", "2", "--name", "planned only")
     assert done.returncode == 0, done.stderr
     assert "6 images x 2 repeats / batch 2 / accumulation 1 = 6 steps an epoch; 12 steps are 2 epochs" in done.stdout
+    assert "Disk: " in done.stdout and "How long it takes is not known yet" in done.stdout
+    assert not (place / "data/pivotal/runs/planned only/run.yaml").exists()
+    measured = train(place, "--plan", "--measure", "--json", "--name", "planned only")
+    told = json.loads(measured.stdout)
+    assert told["steps"] == 12 and told["seconds"]["total"] > told["seconds"]["step"] > 0 and told["measured"]["fits"]
     assert not (place / "data/pivotal/runs/planned only/run.yaml").exists()
     assert train(place, "--plan", "--dataset.folder", "nowhere").returncode == 2

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import time
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from fake_host import FakeHost, write_dataset
 from pivotal.errors import OptionError
 from pivotal.events import Finished, Measured, Noticed, Planned, StepDone
 from pivotal.formats.embedding_file import read_embedding
+from pivotal.formats.network_file import read_network
 from pivotal.jobs.checks import make_plan, planned_run
 from pivotal.jobs.plan_words import plan_lines
 from runs import QUICK, carry_out, fingerprint
@@ -48,7 +51,7 @@ def test_concepts_of_every_kind_are_trained_on_measured_and_told(tmp_path):
     assert isinstance(events[-1], Finished) and fingerprint(host) == before
     plan = planned(events)
     assert [(concept.name, concept.kind, concept.images, pytest.approx(concept.per_epoch)) for concept in plan.concepts] == [
-        ("main", "training", 4, 4), ("all", "training", 3, 6), ("others", "regularization", 7, 10)]
+        ("main", "training", 4, 4), ("all", "training", 3, 6), ("others", "regularization", 7, 10), ("held", "validation", 3, 0)]
     assert plan.images_per_epoch == pytest.approx(20) and plan.epochs == pytest.approx(8 * 2 / 20)
     assert any(isinstance(event, Measured) and event.held_out for event in events)
     assert set(outcome.metrics) >= {"error_before", "error_after"}
@@ -119,6 +122,15 @@ def test_captions_with_sides_and_mirrored_images_are_noticed(tmp_path):
     assert [event.key for event in events if isinstance(event, Noticed) and "left or right" in event.text] == ["augment.flip"]
 
 
+def test_only_captions_of_mirrored_concepts_are_looked_at_for_sides(tmp_path):
+    images, others = write_dataset(tmp_path / "images", 2), write_dataset(tmp_path / "others", 2)
+    (others / "00.txt").write_text("a zkteal circle on the right", encoding="utf-8")
+    flat = QUICK | {"dataset.folder": str(images), "concepts.0.folder": str(others)}
+    for changes, is_told in (({"augment.flip": 0.5}, True), ({"augment.flip": 0.5, "concepts.0.flip": 0}, False),
+                             ({"concepts.0.flip": 0.5}, True), ({"concepts.0.augment": "off", "augment.flip": 1}, False)):
+        assert ("augment.flip" in make_plan(flat | changes, FakeHost(tmp_path)).notices) is is_told
+
+
 def test_the_plan_says_how_images_and_steps_come_to_each_other(tmp_path):
     images = write_dataset(tmp_path / "images", 40)
     plan = make_plan(QUICK | {"dataset.folder": str(images), "dataset.repeats": 10, "batch.size": 4, "length.steps": 500},
@@ -184,3 +196,94 @@ def test_regularization_images_get_none_of_the_runs_own_words(tmp_path):
     plan = make_plan(flat | {"concepts.0.text": "ball"}, FakeHost(tmp_path))
     assert plan.captions.all_texts() == ["mara, a photo of zkteal", "a photo of ball"]
     assert "dataset.regularization" not in plan.notices
+
+
+def test_a_concept_has_captions_sizes_and_changes_of_its_own(tmp_path):
+    images = shaped(tmp_path / "images", [(64, 64)] * 2)
+    others = shaped(tmp_path / "others", [(96, 96)] * 3)
+    flat = QUICK | {"dataset.folder": str(images), "dataset.resolution": "64", "caption.tag_dropout": 0.5, "augment.flip": 1,
+                    "caption.suffix": "here", "concepts.0.folder": str(others), "concepts.0.resolution": "64, 96",
+                    "concepts.0.tag_dropout": 1.0, "concepts.0.keep_tags": 1, "concepts.0.suffix": "there",
+                    "concepts.0.flip": 0, "buckets.step": 8}
+    plan = make_plan(flat, FakeHost(tmp_path / "host"))
+    told = planned_run(plan, FakeHost(tmp_path / "host"))
+    assert [(bucket.size, bucket.images) for bucket in told.buckets] == [((64, 64), 5), ((96, 96), 3)]
+    assert [concept.per_epoch for concept in told.concepts] == [2, 3]
+    captions = plan.captions
+    assert {captions.text(2, epoch) for epoch in range(9)} == {"a zkteal circle"}
+    assert {captions.text(0, epoch) for epoch in range(99)} == {
+        "a zkteal circle, number 0 here", "number 0 here", "a zkteal circle", ""}
+    assert [concept.augment.flip for concept in captions.concepts] == [1, 0]
+    _, events = carry_out(FakeHost(tmp_path / "host"), images, **{key.replace(".", "__"): value for key, value in flat.items()
+                                                                  if key not in QUICK and key != "dataset.folder"})
+    assert isinstance(events[-1], Finished)
+
+
+def test_a_run_clears_old_encoded_images_away_and_keeps_its_own(tmp_path):
+    host, images = FakeHost(tmp_path / "host"), write_dataset(tmp_path / "images", 2)
+    base = {"cache__latents": "disk", "length__steps": 1}
+    carry_out(host, images, **base)
+    folder = host.folders().scratch / "cache" / "latents"
+    own = set(folder.glob("*.safetensors"))
+    carry_out(host, images, **base, dataset__resolution="128", name="other")
+    foreign = set(folder.glob("*.safetensors")) - own
+    assert len(own) == len(foreign) == 2
+
+    def age(days):
+        for path in folder.glob("*.safetensors"):
+            os.utime(path, (time.time() - days * 86_400,) * 2)
+
+    age(80)
+    _, events = carry_out(host, images, **base)
+    assert set(folder.glob("*.safetensors")) == own | foreign  # 80 days are not 90
+    assert not [event for event in events if isinstance(event, Noticed) and event.key == "cache.keep_days"]
+    age(100)
+    _, events = carry_out(host, images, **base)
+    assert set(folder.glob("*.safetensors")) == own
+    (told,) = [event.text for event in events if isinstance(event, Noticed) and event.key == "cache.keep_days"]
+    assert told.startswith("2 encoded images and captions of earlier runs") and str(folder.parent) in told
+    age(2)
+    _, events = carry_out(host, images, **base | {"cache__latents": "memory", "cache__keep_gb": 1e-9})
+    assert not list(folder.glob("*.safetensors")) and isinstance(events[-1], Finished)
+
+
+def test_captions_come_from_one_list_for_a_concept(tmp_path):
+    """As OneTrainer's prompt source "concept" and A1111's template files: another line of one file each time."""
+    images, others = write_dataset(tmp_path / "images", 2), write_dataset(tmp_path / "others", 2)
+    (tmp_path / "lines.txt").write_text("\ufeffa zkteal ball\n\n[name] as [filewords]\n", encoding="utf-8")
+    (tmp_path / "run.txt").write_text("zkteal\n", encoding="utf-8")
+    flat = QUICK | {"dataset.folder": str(images), "concepts.0.folder": str(others), "concepts.0.captions": "list",
+                    "concepts.0.caption_list": str(tmp_path / "lines.txt")}
+    captions = make_plan(flat, FakeHost(tmp_path)).captions
+    assert {captions.text(2, epoch) for epoch in range(30)} == {"a zkteal ball", "zkteal as a zkteal circle number 0"}
+    assert captions.text(0, 0) == "a zkteal circle number 0"
+    for path in others.glob("*.txt"):
+        path.unlink()
+    with pytest.raises(OptionError, match="no caption file") as error:  # which [filewords] needs
+        make_plan(flat, FakeHost(tmp_path))
+    assert list(error.value.problems) == ["concepts.0.folder"]
+    run = flat | {"dataset.captions": "list", "concepts.0.caption_list": "", "concepts.0.captions": "as the run"}
+    assert set(make_plan(run | {"dataset.caption_list": str(tmp_path / "run.txt")}, FakeHost(tmp_path)).captions.all_texts()) == {
+        "zkteal"}
+    (tmp_path / "empty.txt").write_text(" \n", encoding="utf-8")
+    for changes, key, word in (({"dataset.caption_list": ""}, "dataset.caption_list", "needs the text file"),
+                               ({"dataset.caption_list": str(tmp_path / "none.txt")}, "dataset.caption_list", "does not exist"),
+                               ({"dataset.caption_list": str(tmp_path / "run.txt"), "concepts.0.caption_list": str(
+                                   tmp_path / "empty.txt")}, "concepts.0.caption_list", "holds no line")):
+        with pytest.raises(OptionError) as error:
+            make_plan(run | changes, FakeHost(tmp_path))
+        assert word in error.value.problems[key]
+
+
+def test_captions_encoded_on_disk_teach_a_network_the_same(tmp_path):
+    images = write_dataset(tmp_path / "images", 2)
+    network = {"network__method": "lora", "network__rank": 2, "targets__text_encoder_1": False, "length__steps": 3, "alone": True}
+    for name, kind, host in (("a", "auto", "x"), ("b", "disk", "y"), ("c", "disk", "y")):
+        _, events = carry_out(FakeHost(tmp_path / host), images, **network, cache__text=kind, name=name)
+        assert isinstance(events[-1], Finished)
+    files = [tmp_path / host / "models" / "Lora" / f"{name}.safetensors" for name, host in (("a", "x"), ("b", "y"), ("c", "y"))]
+    kept = list((tmp_path / "y").rglob("cache/text/*.safetensors"))
+    assert len(kept) == 2 and not list((tmp_path / "x").rglob("cache/text/*"))
+    first, *others = [read_network(path).layers for path in files]
+    for other in others:
+        assert all(torch.equal(tensor, other[key][part]) for key, parts in first.items() for part, tensor in parts.items())

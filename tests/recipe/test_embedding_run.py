@@ -161,8 +161,8 @@ def test_a_loss_that_is_no_number_ends_the_run_and_keeps_what_was_learned_before
         return real(*arguments) * (float("nan") if len(calls) == 4 else 1)
 
     monkeypatch.setattr(batch_loss, "losses", poisoned)
-    outcome, events = carry_out(host, write_dataset(tmp_path / "images"), measure__images=0)
-    assert outcome is None and "step 4" in events[-1].message and "learning rate" in events[-1].message
+    outcome, events = carry_out(host, write_dataset(tmp_path / "images"), measure__images=0, guard__bad_step="stop")
+    assert outcome is None and "Step 4" in events[-1].message and "learning rate" in events[-1].message
     assert not (tmp_path / "embeddings" / "zkteal.safetensors").exists()
     monkeypatch.setattr(batch_loss, "losses", real)
     _, events = carry_out(host, tmp_path / "images", resume=True, measure__images=0)

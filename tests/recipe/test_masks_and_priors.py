@@ -140,3 +140,15 @@ def test_what_cannot_be_is_said_under_its_option(tmp_path, changes, key):
 def test_a_checkpoint_that_predicts_otherwise_is_told(tmp_path):
     _, events = carry_out(FakeHost(tmp_path), write_dataset(tmp_path / "images"), loss__scale_v=True)
     assert list(events[-1].problems) == ["loss.scale_v"]
+
+
+def test_a_run_cuts_to_its_masks_and_learns_round_parts_of_them(tmp_path):
+    """Of white masks, which are the whole image, cutting changes nothing; round parts do."""
+    for name, options in (("whole", {}), ("cut", {"mask__crop": True}), ("round", {"mask__round_parts": True})):
+        masks = {"mask__source": "files", "mask__unmasked_probability": 0, "mask__unmasked_weight": 0} | options
+        host = FakeHost(tmp_path / name)
+        before = fingerprint(host)
+        _, events = carry_out(host, with_masks(tmp_path / f"{name} images", 255), length__steps=3, **masks)
+        assert isinstance(events[-1], Finished) and fingerprint(host) == before
+    assert torch.equal(vectors(tmp_path / "cut"), vectors(tmp_path / "whole"))
+    assert not torch.equal(vectors(tmp_path / "round"), vectors(tmp_path / "whole"))

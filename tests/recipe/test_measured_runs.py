@@ -210,7 +210,7 @@ def test_a_sample_and_a_copy_come_when_they_are_asked_for(tmp_path):
     assert fingerprint(host) == before and isinstance(events[-1], Finished)
     assert [event.step for event in of_type(events, Sampled)] == [4]
     assert [(event.step, event.kind) for event in of_type(events, Saved)] == [
-        (6, "state"), (6, "embedding"), (8, "state"), (8, "embedding")]
+        (6, "embedding"), (6, "state"), (8, "state"), (8, "embedding")]
     copy = tmp_path / "embeddings" / "zkteal-000006.safetensors"
     assert copy.is_file()
 

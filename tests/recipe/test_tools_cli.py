@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import time
 
 import pytest
 import torch
@@ -110,3 +112,19 @@ def test_help_tells_every_option_with_its_values(tool, capsys):
         assert option.spec.help.split(",")[0].split(".")[0].replace(" ", "") in text.replace(" ", ""), option.key
         assert option.spec.help.endswith(".") and "\n" not in option.spec.help
     assert all(name in {option.key for option in walk(tool.section)} for name in tool.given)
+
+
+def test_encoded_images_are_deleted_as_asked(tmp_path, capsys):
+    (tmp_path / "latents").mkdir()
+    for letter, days in (("a", 40), ("b", 2)):
+        path = tmp_path / "latents" / f"{letter * 64}.safetensors"
+        path.write_bytes(b"x" * 2_000_000)
+        os.utime(path, (time.time() - days * 86_400,) * 2)
+    assert call("tool", "clean-cache", str(tmp_path), "--older-than", "30") == 0
+    assert "1 encoded images and captions deleted, 2 MB; 1 stay, 2 MB." in capsys.readouterr().out
+    assert [path.name[0] for path in (tmp_path / "latents").iterdir()] == ["b"]
+    assert call("tool", "clean-cache", str(tmp_path)) == 1 and "--older-than: needs a number" in capsys.readouterr().err
+    assert call("tool", "clean-cache", str(tmp_path / "none"), "--keep-gb", "1") == 1
+    (tmp_path / "empty").mkdir()
+    assert call("tool", "clean-cache", str(tmp_path / "empty"), "--keep-gb", "1") == 1
+    assert "holds no encoded images or captions" in capsys.readouterr().err

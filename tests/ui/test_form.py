@@ -7,6 +7,7 @@ import pytest
 
 from pivotal.config.build import build, draft
 from pivotal.config.options import Table, everything, flatten, tables, walk
+from pivotal.config.sections.concept import Concept
 from pivotal.config.sections.embedding import Embedding
 from pivotal.config.train import TrainConfig
 from pivotal.ui.form import Form
@@ -90,6 +91,8 @@ def test_a_section_with_a_problem_is_unfolded_and_no_other():
     updates = dict(zip(form.sections, form.opened({"objective.clip_skip": "x", "dataset.folder": "y", "seed": "z"}), strict=True))
     opened = {name for name, update in updates.items() if update.get("open")}
     assert opened == {"objective", ""}  # the dataset's folder is on the first page; the seed is general
+    updates = dict(zip(form.sections, form.opened({"embeddings": "x", "concepts": "y"}), strict=True))
+    assert {name for name, update in updates.items() if update.get("open")} == {"concepts"}  # embeddings are in sight
 
 
 def test_an_option_that_depends_on_another_is_hidden_at_first():
@@ -130,3 +133,19 @@ def test_a_section_that_means_nothing_without_a_network_is_hidden_until_one_is_c
     assert hidden == {"network", "targets", "blocks", "pivot"}
     assert all(section.visible for section in lora.sections.values())
     assert not lora._boxes["network.factor"].visible and lora._boxes["network.rank"].visible
+
+
+def test_a_row_that_is_switched_off_stays_on_the_page_and_out_of_the_run():
+    rows = json.dumps([{"placeholder": "a", "off": True}, {"placeholder": "b"}])
+    assert flat_from_rows(rows, TABLE) == {"embeddings.0.placeholder": "b"}
+    assert schema(TABLE)["can_be_off"] and not schema(Table("concepts", Concept))["can_be_off"]  # these have an option for it
+
+
+def test_the_page_is_told_what_the_form_was_filled_with():
+    form = make({"seed": 3, "optimizer.learning_rate": 1e-5})
+    known = json.loads(form.inputs[-1].value)
+    assert known["seed"] == 3 and known["optimizer.learning_rate"] == "1e-05"
+    assert json.loads(known["embeddings"])[0]["placeholder"] == Embedding().placeholder
+    assert {*known} == {*form.widgets} | {*form.editors}
+    again = json.loads(form.filled({"seed": 4, "embeddings.0.placeholder": "x"})[-1]["value"])
+    assert again["seed"] == 4 and json.loads(again["embeddings"])[0]["placeholder"] == "x"

@@ -15,7 +15,6 @@ from pivotal.config.train import TrainConfig
 from pivotal.jobs.desk import Desk
 from pivotal.ui.form import Form
 from pivotal.ui.presets import Presets
-from pivotal.ui.tab import _Actions
 
 FILES = Path(__file__).resolve().parents[1] / "unit" / "config" / "imports"
 
@@ -83,21 +82,6 @@ def test_a_bad_form_or_no_name_is_told(desk):
     _, told = presets.saved(" ", False, *values)
     assert "needs a name" in told["value"] and "whole number" in told["value"]
     assert not (desk.host.folders().scratch / "presets").exists()
-
-
-def test_the_run_files_box_takes_other_trainers_files(desk):
-    with gr.Blocks():
-        form = Form(TrainConfig, {})
-    pressed, values = _Actions(desk, form), [widget.value for widget in form.inputs]
-    updates = pressed.read_run_file((FILES / "onetrainer_lora.json").read_text(encoding="utf-8"))
-    flat = form.flat([update["value"] for update in updates[:len(values)]])
-    assert (flat["network.method"], flat["embeddings.1.initial_text"], flat["concepts.0.kind"]) == (
-        "lora", "oil painting", "validation")  # fmt: skip
-    report = updates[-1]["value"]
-    assert "OneTrainer" in report and "surprise = 1" in report and "never written" not in report
-    # what is to be mended is told, and the form is filled in all the same
-    updates = pressed.read_run_file((FILES / "kohya_scripts.toml").read_text(encoding="utf-8"))
-    assert "blocks.weights" in updates[len(values)]["value"] and updates[0]["value"] == "my run"
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """The HTTP API, on whatever fastapi and pydantic are installed, in front of a real desk and a tiny checkpoint."""
 
+import io
 import json
 import time
 from dataclasses import replace
@@ -9,6 +10,7 @@ import gradio as gr
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from PIL import Image
 
 from fake_host import FakeHost, write_dataset
 from pivotal.api.plain import plain
@@ -175,6 +177,77 @@ def test_samples_and_copies_may_be_asked_for_while_a_run_goes_on(page, images):
     assert 1 <= view.samples[0][0] < 500 and len(list(page.host.folders().embeddings.glob("zkteal-0*.safetensors"))) == 1
 
 
+def until(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_a_run_is_paused_and_resumed_and_its_events_are_numbered(page, images):
+    for what in ("pause", "resume"):
+        assert (answer := page.post(f"/job/{what}", {})).status_code == 409 and "No run" in answer.json()["error"]
+    assert page.run(images, length={"steps": 500}, samples={"every_steps": 0}).status_code == 200
+    until(lambda: page.desk.view().step)
+    assert page.post("/job/pause", {}).json()["state"] in ("pausing", "paused")
+    until(lambda: page.desk.view().state == "paused")
+    with page.host.lock:  # the host's own again
+        step = page.desk.view().step
+    for body in ({}, {}):
+        reply = page.post("/job/sample", body)
+        assert reply.status_code == 409 and "paused" in reply.json()["error"]
+    busy = page.run(images)
+    assert busy.status_code == 409 and "paused; resume or stop it" in busy.json()["error"]
+    assert page.post("/job/resume", {}).json() == {"state": "running"}
+    until(lambda: page.desk.view().step > step)
+    page.post("/job/stop", {})
+    view, seen, at = page.desk.wait(60), [], 0
+    while True:
+        told = page.get("/job/events", since=at).json()
+        seen, at = seen + told["events"], told["next"]
+        if not told["more"]:
+            break
+    assert told["run"] == view.id and [event["number"] for event in seen] == list(range(1, len(seen) + 1))
+    names = [event["event"] for event in seen]
+    assert names.count("Paused") == names.count("Resumed") == names.count("Started") == 1 and names[-1] == "Finished"
+    steps = [event["step"] for event in seen if event["event"] == "StepDone"]
+    assert steps == list(range(1, view.step + 1)) and step in steps
+    assert page.get("/job/events", since=at).json()["events"] == []
+    for wrong in ("-1", "x", "1.5", "9" * 30, "٣"):
+        assert page.get("/job/events", since=wrong).status_code == 400
+
+
+def test_a_run_is_discarded_with_all_that_it_wrote(page, images):
+    folder = page.host.folders().embeddings
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert page.post("/job/stop", {"keep": "no"}).status_code == 400
+    assert page.run(images, length={"steps": 500}, samples={"every_steps": 0}, save={"every_steps": 1}).status_code == 200
+    until(lambda: page.desk.view().files)
+    assert page.post("/job/stop", {"keep": False}).json() == {"state": "stopping"}
+    view = page.desk.wait(60)
+    assert (view.state, view.files) == ("stopped", ()) and view.message.startswith("Discarded: ")
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_samples_are_listed_and_handed_out_by_number_large_and_small(page, images):
+    samples = {"every_steps": 1, "steps": 1, "size": 128, "prompts": ["a zkteal cat", "b"]}
+    identifier = page.run(images, samples=samples).json()["id"]
+    view = page.desk.wait(60)
+    listed = page.get("/job/samples").json()
+    assert listed["run"] == identifier and [(one["number"], one["step"], one["prompt"]) for one in listed["samples"]] == [
+        (number, step, prompt) for number, (step, prompt) in enumerate((s, p) for s in (0, 1, 2) for p in ("a zkteal cat", "b"))]
+    assert [one["number"] for one in page.get("/job/samples", since=4).json()["samples"]] == [4, 5]
+    address = "/" + listed["samples"][5]["address"]
+    assert page.client.get(address).content == view.samples[5][2].read_bytes()
+    small = page.client.get(address, params={"run": identifier, "small": 32})
+    assert small.headers["content-type"] == "image/jpeg" and Image.open(io.BytesIO(small.content)).size == (32, 32)
+    for wrong, status in (("6", 404), ("99999", 404), ("x", 400), ("-1", 400), ("..%2f..%2fetc", 404)):
+        assert page.get(f"/job/samples/{wrong}").status_code == status
+    assert page.get("/job/samples/0", run="another").status_code == 404
+    panel = page.get("/panel/samples", prompt="1").json()
+    assert panel["html"].count("<img") == 3 and page.get("/panel/samples", version=panel["version"]).json().keys() == {"version"}
+
+
 def test_what_was_not_foreseen_is_told_without_its_insides(page, monkeypatch):
     def burst():
         raise RuntimeError("secret /home/me")
@@ -187,7 +260,8 @@ def test_what_was_not_foreseen_is_told_without_its_insides(page, monkeypatch):
 
 def test_attaching_again_leaves_one_of_each_route(page):
     def ours():
-        return [route.path for route in page.app.router.routes if getattr(route, "path", "").startswith(API)]
+        return [(route.path, *sorted(route.methods)) for route in page.app.router.routes
+                if getattr(route, "path", "").startswith(API)]
 
     before = ours()
     attach_routes(page.app, page.desk, panels(page.desk))

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import gradio as gr
 import pytest
-import yaml
 
 import pivotal.register
 import pivotal.ui.tab
@@ -16,6 +15,7 @@ from pivotal.config.train import TrainConfig
 from pivotal.errors import HostError, PivotalError
 from pivotal.hosts.protocol import Checkpoint
 from pivotal.jobs.desk import Desk
+from pivotal.jobs.view import JobView
 from pivotal.register import register
 from pivotal.ui.demo import demo_run
 from pivotal.ui.form import Form
@@ -96,9 +96,12 @@ def test_a_plan_is_told_without_a_run_and_its_problems_are_those_of_a_start(desk
     assert "dataset.folder" in told(pressed.plan(*values))[0]
 
 
-def test_stop_without_a_run_does_no_harm(desk):
+def test_resume_goes_on_with_the_run_that_is_paused(desk, monkeypatch):
     pressed, _ = actions(desk)
-    assert told(pressed.stop()) == ({}, "")
+    resumed = []
+    monkeypatch.setattr(desk, "view", lambda: JobView(state="paused"))
+    monkeypatch.setattr(desk, "resume_paused", lambda: resumed.append(True))
+    assert told(pressed.resume()) == ({}, "") and resumed == [True]
 
 
 @pytest.mark.parametrize(
@@ -113,24 +116,6 @@ def test_every_failure_of_a_button_is_words(desk, monkeypatch, error, words):
     assert words in told(pressed.train(*values))[1]
 
 
-def test_the_form_goes_to_a_run_file_and_back(desk):
-    given = {"dataset.folder": "/x", "seed": 5, "embeddings.0.placeholder": "a", "embeddings.1.placeholder": "b"}
-    pressed, values = actions(desk, **given)
-    text = pressed.write_run_file(*values)[0]["value"]
-    assert yaml.safe_load(text)["embeddings"][1]["placeholder"] == "b"
-    updates = pressed.read_run_file(text)
-    again = [update["value"] for update in updates[: len(values)]]
-    assert pressed.form.flat(again) == pressed.form.flat(values)
-
-
-def test_a_bad_run_file_leaves_the_form_as_it_is(desk):
-    pressed, values = actions(desk)
-    for text in ("a: [", "seed: x", "no_such: 1"):
-        updates = pressed.read_run_file(text)
-        assert all("value" not in update for update in updates[: len(values)])
-        assert told(updates[len(values)])[0]
-
-
 def test_the_tab_and_the_routes_are_put_into_the_page(desk):
     shell = Shell()
     assert register(desk.host, shell, desk, title="Pivotal") is desk
@@ -139,7 +124,7 @@ def test_the_tab_and_the_routes_are_put_into_the_page(desk):
     with gr.Blocks() as blocks:
         build()
     ids = {getattr(block, "elem_id", None) for block in blocks.blocks.values()}
-    assert {"pivotal_page", "pivotal_start", "pivotal_stop", "pivotal_resume", "pivotal_progress", "pivotal_embeddings"} <= ids
+    assert {"pivotal_page", "pivotal_start", "pivotal_resume", "pivotal_progress", "pivotal_samples", "pivotal_embeddings"} <= ids
     assert len(shell.attached) == 1
 
 

@@ -17,6 +17,7 @@ from pivotal.errors import OptionError, PivotalError
 log = logging.getLogger(__name__)
 
 PREFIX = "/pivotal/v1"
+_DEEPEST = 20  # levels of a body; a run has three
 Endpoint = Callable[[Request], Awaitable[Response]]
 Served = list[tuple[str, str, Endpoint]]  # path behind PREFIX, method, endpoint
 
@@ -60,11 +61,22 @@ async def body_of(request: Request) -> dict[str, Any]:
     text = await request.body()
     try:
         body = json.loads(text or b"{}")
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Refused(400, f"the body is not JSON: {error}") from error
     if not isinstance(body, dict):
         raise Refused(400, "the body must be a JSON object")
+    if _is_deep(body):
+        raise Refused(400, f"the body has values in values, more than {_DEEPEST} levels deep")
     return body
+
+
+def _is_deep(value: Any) -> bool:
+    """Whether some who walk through it by recursion would come to their end."""
+    level = [value]
+    for _ in range(_DEEPEST):
+        level = [inner for one in level if isinstance(one, (dict, list))
+                 for inner in (one.values() if isinstance(one, dict) else one)]
+    return bool(level)
 
 
 def options_in(body: dict[str, Any]) -> dict[str, Any]:

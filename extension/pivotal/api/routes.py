@@ -7,11 +7,15 @@ from typing import Any
 
 from starlette.routing import Route
 
+from pivotal.api.compare_routes import CompareRoutes
+from pivotal.api.dataset_routes import DatasetRoutes
 from pivotal.api.host_routes import HostRoutes
 from pivotal.api.http import PREFIX, Served, guarded
 from pivotal.api.job_routes import JobRoutes
 from pivotal.api.option_routes import OptionRoutes
 from pivotal.api.panels import Panel, PanelRoutes
+from pivotal.api.queue_routes import QueueRoutes
+from pivotal.api.signed import ImageRoutes
 from pivotal.jobs.desk import Desk
 
 
@@ -24,5 +28,6 @@ def attach_routes(app: Any, desk: Desk, panels: Mapping[str, Panel]) -> None:
 
 
 def _served(desk: Desk, panels: Mapping[str, Panel]) -> Served:
-    groups = (HostRoutes(desk.host), OptionRoutes(desk), JobRoutes(desk), PanelRoutes(panels))
+    groups = (HostRoutes(desk.host), OptionRoutes(desk), JobRoutes(desk), PanelRoutes(panels), ImageRoutes(desk.host),
+              CompareRoutes(desk.comparisons), DatasetRoutes(desk.datasets), QueueRoutes(desk.queue))
     return [served for group in groups for served in group.all()]

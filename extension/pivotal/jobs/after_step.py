@@ -11,6 +11,7 @@ from pivotal.errors import FormatError
 from pivotal.events import Noticed
 from pivotal.hosts.protocol import Host
 from pivotal.jobs.control import Control
+from pivotal.jobs.insights import Insights
 from pivotal.jobs.measuring import Measuring
 from pivotal.jobs.outputs import Artifact, Outputs
 from pivotal.jobs.previews import Previews
@@ -34,6 +35,7 @@ class AfterStep:
     attached: Attached
     control: Control
     should_stop: Callable[[], bool]  # breaks off a drawing
+    insights: Insights
 
     def __call__(self) -> None:
         """Does all that is due after the step that was just done."""
@@ -42,13 +44,15 @@ class AfterStep:
         if self.measuring is not None and self.measuring.due():
             self._measure(self.measuring)
         asked = _taken(self.control.save)
-        if asked or self._due(Rhythm(save.state_every_steps, minutes=save.state_every_minutes)):
-            self.saving.keep_state(self.session)
         if asked or (self._due(Rhythm(save.every_steps, save.every_epochs, save.every_minutes)) and not ended):
             self._save_copies(step)
         drawn = Rhythm(samples.every_steps, samples.every_epochs)
         if _taken(self.control.sample) or self._due(drawn) or (drawn.is_on and ended):
             self.previews.draw(self.session, self.should_stop)
+        self.insights.after_step(self.session)
+        # Last: a run that is killed before goes on from the state before, and does the rest of this once more.
+        if asked or self._due(Rhythm(save.state_every_steps, minutes=save.state_every_minutes)):
+            self.saving.keep_state(self.session)
         if self.config.sharing.let_prompts_through:
             with self.attached.lifted():
                 self.host.let_through()

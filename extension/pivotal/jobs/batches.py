@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from pivotal.config.sections.caption import Caption
 from pivotal.data.captions import Captions, longest_in_chunks
+from pivotal.data.latent_cache import Disk
 from pivotal.data.latents import ImageStore, Loaded
 from pivotal.data.order import Order, Place
 from pivotal.data.prefetch import Prefetch
@@ -36,7 +38,7 @@ class DatasetBatches:
         self.images = order.images
         self.size = order.size
         self._store, self._captions, self._order, self._seed = store, captions, order, seed
-        self._ranks, self._counts = _ranks([view.item for view in store.views])
+        self._ranks, self._counts = ranks_of([view.item for view in store.views])
         self._weights = _unless_all([concept.weight for concept in captions.concepts], 1.0)
         self._priors = _unless_all([concept.prior for concept in captions.concepts], False)
         self._loaded: Prefetch[tuple[tuple[int, int], ...], Loaded] = Prefetch(store.load)
@@ -55,6 +57,10 @@ class DatasetBatches:
         prompts = [self._prompt(item, place) for item, place in zip(items, places, strict=True)]
         return Batch(latents, prompts, loaded.size_ids, loaded.inpainting, loaded.masks, self._of_concepts(self._weights, items),
                      self._of_concepts(self._priors, items), items)
+
+    def kept_files(self) -> set[Path]:
+        """Files of the cache on disk that hold its images."""
+        return self._store.shelf.files() if isinstance(self._store.shelf, Disk) else set()
 
     def close(self) -> None:
         """Reads no further ahead."""
@@ -79,7 +85,7 @@ def _seen(places: Sequence[Place]) -> tuple[tuple[int, int], ...]:
     return tuple((place.view, place.time) for place in places)
 
 
-def _ranks(items: Sequence[int]) -> tuple[list[int], Counter[int]]:
+def ranks_of(items: Sequence[int]) -> tuple[list[int], Counter[int]]:
     """For each view, which of its image's views it is; for each image, how many it has."""
     counts: Counter[int] = Counter()
     ranks = []

@@ -77,7 +77,7 @@ def make_plan(flat: Mapping[str, Any], host: Host, *, resume: bool = False) -> P
 
 def planned_run(plan: Plan, host: Host) -> Planned:
     """What `plan` will see; a checkpoint that is not loaded is taken for one of SD 1."""
-    return planned(plan.captions, plan.config, usual_resolution(plan.config, host))
+    return planned(plan.captions, plan.measured, plan.config, usual_resolution(plan.config, host))
 
 
 def _check_checkpoint(config: TrainConfig, host: Host, found: Problems) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from pivotal.config.own import own_augment, own_captions
+from pivotal.config.sections.augment import Augment
 from pivotal.config.sections.caption import Caption
 from pivotal.config.sections.concept import Concept as Row
 from pivotal.config.train import TrainConfig
 from pivotal.data.captions import Captions
 from pivotal.data.concepts import Concept, Wording
-from pivotal.data.folder import Reading
+from pivotal.data.folder import Reading, read_lines
 from pivotal.data.sources import Group, read_source
 from pivotal.errors import DatasetError
 from pivotal.jobs.problems import Problems
@@ -34,12 +36,17 @@ def read_captions(config: TrainConfig, scratch: Path, found: Problems) -> tuple[
     measured: list[tuple[Concept, Group]] = []
     for key, row in _rows(config):
         try:
-            groups = read_source(row.folder.strip(), _reading(config, row), scratch)
+            templates = _templates(config, row)
+        except DatasetError as error:
+            found.add(f"{key if row.caption_list.strip() else 'dataset'}.caption_list", str(error))
+            continue
+        try:
+            groups = read_source(row.folder.strip(), _reading(config, row, templates), scratch)
         except DatasetError as error:
             found.add(f"{key}.folder", str(error))
             continue
         kind = measured if row.kind == "validation" else trained
-        kind += [(_concept(config, row, group), group) for group in groups]
+        kind += [(_concept(config, row, group, templates), group) for group in groups]
     captions = _joined(config, trained) if any(concept.kind == "training" for concept, _ in trained) else None
     return captions, _joined(config, measured) if measured else captions
 
@@ -62,11 +69,27 @@ def _captions_from(config: TrainConfig, row: Row) -> str:
 
 
 def _templates(config: TrainConfig, row: Row) -> tuple[str, ...]:
-    return {"object": OBJECT, "style": STYLE, "own": config.dataset.templates}.get(_captions_from(config, row), ())
+    """The sentences from which captions are made; those of a file of captions are used as templates are.
+
+    Raises:
+        DatasetError: that file cannot be read, or is empty.
+    """
+    source = _captions_from(config, row)
+    if source != "list":
+        return {"object": OBJECT, "style": STYLE, "own": config.dataset.templates}.get(source, ())
+    try:
+        path = Path((row.caption_list or config.dataset.caption_list).strip().strip('"')).expanduser()
+    except RuntimeError as error:  # ~name of nobody
+        raise DatasetError(f"{error}; write the whole path.") from error
+    lines = read_lines(path) if path.name else None
+    if not lines:
+        raise DatasetError(f"{path} {'does not exist' if lines is None else 'holds no line'}; give a text file with a caption a "
+                           "line.")
+    return tuple(lines)
 
 
-def _reading(config: TrainConfig, row: Row) -> Reading:
-    dataset, source, templates = config.dataset, _captions_from(config, row), _templates(config, row)
+def _reading(config: TrainConfig, row: Row, templates: Sequence[str]) -> Reading:
+    dataset, source = config.dataset, _captions_from(config, row)
     need = not templates or dataset.template_place == "before" or any(FILEWORDS in line for line in templates)
     return Reading(need_captions=need, from_names=source == "file names", text=row.text.strip(), only_text=source == "text",
                    extension=dataset.caption_extension.strip(), one_line=config.caption.lines == "one of them",
@@ -74,26 +97,28 @@ def _reading(config: TrainConfig, row: Row) -> Reading:
                    text_column=dataset.text_column, mask_column=dataset.mask_column)
 
 
-def _concept(config: TrainConfig, row: Row, group: Group) -> Concept:
+def _concept(config: TrainConfig, row: Row, group: Group, templates: tuple[str, ...]) -> Concept:
     dataset, kind = config.dataset, row.kind
     is_kept = kind == "regularization"
     # Regularization is balanced by what it is beside, whatever its folders' names say; kohya has it so, too.
     repeats = {"training": row.repeats * group.repeats, "regularization": row.repeats, "validation": 1.0}[kind]
     return Concept(row.name.strip() or group.name, kind, repeats, None if kind == "validation" else row.images_per_epoch,
                    row.loss_weight * (dataset.prior_weight if is_kept else 1.0),
-                   is_kept and dataset.regularization == "prediction", kind != "validation" and row.augment != "off",
-                   _wording(config, row))
+                   is_kept and dataset.regularization == "prediction",
+                   Augment() if kind == "validation" else own_augment(config.augment, row), row.resolution.strip(),
+                   _wording(config, row, templates))
 
 
-def _wording(config: TrainConfig, row: Row) -> Wording:
+def _wording(config: TrainConfig, row: Row, templates: tuple[str, ...]) -> Wording:
     """The words of a concept; regularization images show other things, so they get none of the run's own words."""
     is_kept = row.kind == "regularization"
     placeholders = " ".join(embedding.placeholder for embedding in config.embeddings if embedding.train)
-    rules = replace(config.caption, prefix=row.prefix.strip() or config.caption.prefix,
-                    trigger_word=row.trigger_word.strip() or ("" if is_kept else config.caption.trigger_word))
+    rules = own_captions(config.caption, row)
+    if is_kept:
+        rules = replace(rules, trigger_word=row.trigger_word.strip())
     if row.kind == "validation":
         rules = _unchanging(rules)
-    return Wording(_templates(config, row), row.text.strip() if is_kept and row.text.strip() else placeholders, rules,
+    return Wording(templates, row.text.strip() if is_kept and row.text.strip() else placeholders, rules,
                    config.dataset.template_place == "before")
 
 
@@ -103,19 +128,18 @@ def _unchanging(rules: Caption) -> Caption:
 
 
 def _joined(config: TrainConfig, pairs: list[tuple[Concept, Group]]) -> Captions:
-    items = [replace(item, concept=index, augmented=concept.augmented)
-             for index, (concept, group) in enumerate(pairs) for item in group.items]
+    items = [replace(item, concept=index) for index, (_, group) in enumerate(pairs) for item in group.items]
     return Captions(items, [concept for concept, _ in pairs], config.seed)
 
 
 def dataset_notices(config: TrainConfig, captions: Captions) -> dict[str, str]:
     """What is allowed and perhaps not meant, by key; of a config whose length is in steps."""
-    found, texts = {}, captions.all_texts()
-    sided = [text for text in texts if _SIDES.search(text)] if config.augment.flip else []
+    found = {}
+    sided = [text for text in _said(captions, lambda concept: concept.augment.flip > 0) if _SIDES.search(text)]
     if sided:
         found["augment.flip"] = (f"{len(sided)} captions speak of left or right, as {sided[0][:60]!r}, and images are mirrored: "
                                  "then they say the wrong side.")
-    parted = [text for text in texts if _PARTED.search(text)] if _breaks_brackets(config.caption) else []
+    parted = [text for text in _said(captions, lambda concept: _breaks_brackets(concept.wording.rules)) if _PARTED.search(text)]
     if parted:
         found["caption.weighted"] = (f"{len(parted)} captions have tags within brackets, as {parted[0][:60]!r}, which are "
                                      "shuffled or dropped out of them; give each tag brackets of its own.")
@@ -131,16 +155,23 @@ def dataset_notices(config: TrainConfig, captions: Captions) -> dict[str, str]:
     return found
 
 
+def _said(captions: Captions, wanted: Callable[[Concept], bool]) -> list[str]:
+    """The texts of those concepts that are wanted."""
+    chosen = [wanted(concept) for concept in captions.concepts]
+    items = [item for item in captions.items if chosen[item.concept]]
+    others = [concept if is_chosen else replace(concept, wording=Wording())
+              for concept, is_chosen in zip(captions.concepts, chosen, strict=True)]
+    return replace(captions, items=items, concepts=others).all_texts() if items else []
+
+
 def _breaks_brackets(rules: Caption) -> bool:
     return rules.weighted and rules.delimiter.strip() == "," and bool(rules.shuffle or rules.tag_dropout)
 
 
 def _words_of_regularization(config: TrainConfig, captions: Captions) -> str | None:
     """A trained word in the captions of images that shall keep what the model knew; None where there is none."""
-    kept = [item for item in captions.items if captions.concepts[item.concept].kind == "regularization"]
-    if not kept or config.dataset.regularization == "prediction":
+    if config.dataset.regularization == "prediction":
         return None
     names = [row.placeholder for row in config.embeddings if row.train]
-    texts = replace(captions, items=kept, concepts=[concept if concept.kind == "regularization" else replace(
-        concept, wording=Wording()) for concept in captions.concepts]).all_texts()
+    texts = _said(captions, lambda concept: concept.kind == "regularization")
     return next((name for text in texts for _, _, name in find_placeholders(text, names)), None)

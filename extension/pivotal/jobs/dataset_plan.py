@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from pivotal.config.resolution import resolutions_of
@@ -10,7 +11,7 @@ from pivotal.data.buckets import fits, make_views, summary
 from pivotal.data.captions import Captions
 from pivotal.data.concepts import rates
 from pivotal.data.order import Order
-from pivotal.data.view import View
+from pivotal.data.view import Fit, View
 from pivotal.events import Planned, PlannedBucket, PlannedConcept
 from pivotal.hosts.protocol import Host
 from pivotal.models.families import FAMILIES, SD1
@@ -22,8 +23,15 @@ def views_of(captions: Captions, config: TrainConfig, usual: int) -> list[View]:
     Args:
         usual: px, side of the resolution where the run names none.
     """
-    fitted = fits([item.size for item in captions.items], config.buckets, resolutions_of(config.dataset.resolution, usual))
-    return make_views(fitted, rates(captions.items, captions.concepts))
+    of_run, items = config.dataset.resolution, captions.items
+    resolutions = [resolutions_of(concept.resolution or of_run, usual) for concept in captions.concepts]
+    fitted: list[Sequence[Fit]] = [()] * len(items)
+    for chosen in dict.fromkeys(resolutions):
+        indices = [index for index, item in enumerate(items) if resolutions[item.concept] == chosen]
+        found = fits([items[index].size for index in indices], config.buckets, chosen)
+        for index, fit in zip(indices, found, strict=True):
+            fitted[index] = fit
+    return make_views(fitted, rates(items, captions.concepts))
 
 
 def order_of(views: Sequence[View], config: TrainConfig) -> Order:
@@ -39,23 +47,31 @@ def usual_resolution(config: TrainConfig, host: Host) -> int:
     return loaded.resolution or FAMILIES.get(loaded.family, SD1).resolution
 
 
-def planned(captions: Captions, config: TrainConfig, usual: int) -> Planned:
-    """What a run with `length.steps` steps will see."""
+def planned(captions: Captions, measured: Captions, config: TrainConfig, usual: int) -> Planned:
+    """What a run with `length.steps` steps will see.
+
+    Args:
+        measured: the images that are held out; `captions` itself where none are.
+    """
     views = views_of(captions, config, usual)
     order, accumulation = order_of(views, config), config.batch.accumulation
     per_epoch = order.images / config.batch.size
     seen = config.length.steps * config.batch.size * accumulation
-    counts = [0] * len(captions.concepts)
     rate = [0.0] * len(captions.concepts)
     for view in views:
         rate[captions.items[view.item].concept] += view.rate
-    for item in captions.items:
-        counts[item.concept] += 1
-    concepts = tuple(PlannedConcept(concept.name, concept.kind, count, each) for concept, count, each in
-                     zip(captions.concepts, counts, rate, strict=True))
+    concepts = _concepts(captions, rate)
+    if measured is not captions:
+        concepts += _concepts(measured, [0.0] * len(measured.concepts))
     buckets = tuple(PlannedBucket(found.size, found.images, found.cropped) for found in summary(view.fit for view in views))
     return Planned(len(captions.items), concepts, buckets, order.images, per_epoch, config.batch.size, accumulation,
                    config.length.steps, seen / order.images, seen, _enlarged(views))
+
+
+def _concepts(captions: Captions, per_epoch: Sequence[float]) -> tuple[PlannedConcept, ...]:
+    counts = Counter(item.concept for item in captions.items)
+    return tuple(PlannedConcept(concept.name, concept.kind, counts[index], each)
+                 for index, (concept, each) in enumerate(zip(captions.concepts, per_epoch, strict=True)))
 
 
 def _enlarged(views: Sequence[View]) -> int:

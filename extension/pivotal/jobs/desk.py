@@ -5,19 +5,25 @@ from __future__ import annotations
 import logging
 import threading
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
-
-import torch
 
 from pivotal.errors import OptionError, PivotalError
 from pivotal.events import Emit, Event, Failed, Planned
 from pivotal.hosts.protocol import Host
 from pivotal.jobs.checks import Plan, make_plan, planned_run
+from pivotal.jobs.compare import Comparisons
 from pivotal.jobs.control import Control
+from pivotal.jobs.dataset_plan import usual_resolution
+from pivotal.jobs.memory import is_out_of_memory, let_go, out_of_memory
+from pivotal.jobs.outlook import Outlooks
+from pivotal.jobs.queue.queue import RunQueue
+from pivotal.jobs.recent import Recent
 from pivotal.jobs.runner import Outcome, Run
-from pivotal.jobs.view import JobView, fold, words
+from pivotal.jobs.view import JobView, State, fold, words
+from pivotal.tools.dataset.datasets import Datasets
+from pivotal.training.ranks import Ranks
 
 log = logging.getLogger(__name__)
 
@@ -29,13 +35,19 @@ class Desk:
         self.host = host
         self._lock = threading.Lock()
         self._view = JobView()
+        self._recent = Recent()
         self._control = Control()
         self._thread: threading.Thread | None = None
+        self._other = ""  # what else uses the model, in words
+        self.comparisons = Comparisons(host, self.occupy)
+        self.datasets = Datasets(host, self.occupy)
+        self.queue = RunQueue(self)
+        self.outlooks = Outlooks(host, self.occupy)
 
-    def check(self, flat: Mapping[str, Any]) -> dict[str, str]:
+    def check(self, flat: Mapping[str, Any], *, resume: bool = False) -> dict[str, str]:
         """Every problem of a run by key; loads nothing."""
         try:
-            make_plan(flat, self.host)
+            make_plan(flat, self.host, resume=resume)
         except OptionError as error:
             return error.problems
         return {}
@@ -58,28 +70,92 @@ class Desk:
         """
         plan = make_plan(flat, self.host, resume=resume)
         with self._lock:
-            if self.busy:
-                raise PivotalError(f"{self._view.name!r} is being trained; stop it or wait for its end.")
+            self._refuse_when_busy()
             identifier = uuid.uuid4().hex[:12]
             self._control = Control()
             self._view = JobView(id=identifier, name=plan.config.name, state="running", of=plan.config.length.steps,
                                  version=self._view.version + 1)
+            self._recent.begin(identifier)
             self._thread = threading.Thread(target=self._work, args=(plan, self._control), name="pivotal-train",
                                             daemon=True)
             self._thread.start()
         return identifier
 
+    def occupy(self, what: str) -> Callable[[], None]:
+        """Keeps runs out, for other work on the model, until what it returns is called.
+
+        Args:
+            what: the work, as a sentence begins.
+
+        Raises:
+            PivotalError: a run, or other work, is going on.
+        """
+        with self._lock:
+            self._refuse_when_busy()
+            self._other = what
+        return self._vacate
+
+    def _vacate(self) -> None:
+        self._other = ""
+
     @property
     def busy(self) -> bool:
+        """Whether a run, or other work on the model, is going on."""
+        return self.is_training or bool(self._other)
+
+    @property
+    def is_training(self) -> bool:
         """Whether a run is going on."""
         return self._thread is not None and self._thread.is_alive()
 
-    def stop(self) -> None:
-        """Stops after the current step and keeps what is learned."""
+    def _refuse_when_busy(self) -> None:
+        if self.is_training:
+            what = "paused; resume or stop it" if self._view.state == "paused" else "being trained; stop it or wait for its end"
+            raise PivotalError(f"{self._view.name!r} is {what}.")
+        if self._other:
+            raise PivotalError(f"{self._other} is going on; stop it or wait for its end.")
+
+    def stop(self, *, keep: bool = True) -> None:
+        """Stops after the current step; a paused run, too.
+
+        Args:
+            keep: whether what is learned is written. If not, all that the run wrote is deleted, and the files that it had
+                replaced come back.
+        """
         with self._lock:
-            if self.busy:
+            if self.is_training:
+                if not keep:
+                    self._control.discard.set()  # before stop, which is what the run looks at
                 self._control.stop.set()
-                self._view = replace(self._view, state="stopping", version=self._view.version + 1)
+                self._show("stopping")
+
+    def pause(self) -> None:
+        """Gives the model back to the host after the step that goes on; `resume_paused` goes on from there.
+
+        Raises:
+            PivotalError: no run is going on, or it is being stopped.
+        """
+        with self._lock:
+            if not self.is_training or self._view.state not in ("running", "pausing", "paused"):
+                raise PivotalError("No run is going on that could be paused.")
+            if self._view.state == "running":
+                self._control.pause.set()
+                self._show("pausing")
+
+    def resume_paused(self) -> None:
+        """Lets a paused run go on, exactly as if it had not been paused.
+
+        Raises:
+            PivotalError: no run is paused.
+        """
+        with self._lock:
+            if not self.is_training or self._view.state not in ("pausing", "paused"):
+                raise PivotalError("No run is paused.")
+            self._control.pause.clear()
+            self._show("running")
+
+    def _show(self, state: State) -> None:
+        self._view = replace(self._view, state=state, version=self._view.version + 1)
 
     def sample_now(self) -> None:
         """Draws the samples after the step that goes on."""
@@ -91,13 +167,20 @@ class Desk:
 
     def _ask(self, asked: threading.Event) -> None:
         """Raises PivotalError when there is nobody to ask."""
-        if not self.busy:
+        if not self.is_training:
             raise PivotalError("No run is going on.")
+        if self._view.state == "paused":
+            raise PivotalError("The run is paused; resume it first.")
         asked.set()
 
     def view(self) -> JobView:
         """The run as it is now."""
         return self._view
+
+    def events(self, since: int = 0) -> dict[str, Any]:
+        """The run's events after number `since`; see `Recent.since`."""
+        with self._lock:
+            return self._recent.since(since)
 
     def wait(self, timeout: float | None = None) -> JobView:
         """Waits for the end of the run; the view then."""
@@ -109,6 +192,7 @@ class Desk:
         """Adds an event to the view and the log."""
         with self._lock:
             self._view = fold(self._view, event)
+            self._recent.add(event)
         line = words(event)
         if line:
             log.info("%s", line)
@@ -117,23 +201,26 @@ class Desk:
         work_through(plan, self.host, self.tell, control)
 
 
-def work_through(plan: Plan, host: Host, tell: Emit, control: Control) -> Outcome | None:
+def work_through(plan: Plan, host: Host, tell: Emit, control: Control, ranks: Ranks | None = None) -> Outcome | None:
     """One of the two doors where every error ends: the traceback goes to the log, its first line to whoever watches.
+
+    Args:
+        ranks: the processes that train together; None is this one alone.
 
     Returns: the run's outcome, or None when it failed.
     """
     try:
-        return Run(plan, host, tell, control).go()
+        return Run(plan, host, tell, control, ranks).go()
     except OptionError as error:
         tell(Failed(str(error), error.problems))
     except PivotalError as error:
         tell(Failed(str(error), {}))
-    except torch.cuda.OutOfMemoryError as error:
-        log.error("out of memory", exc_info=error)
-        torch.cuda.empty_cache()
-        tell(Failed("The device ran out of memory. A smaller batch, gradient checkpointing or a smaller resolution needs "
-                    "less.", {"batch.size": "too much for the device's memory"}))
     except Exception as error:
+        if is_out_of_memory(error):
+            log.error("out of memory", exc_info=error)
+            let_go(error)
+            tell(out_of_memory(error, plan.config, usual_resolution(plan.config, host)))
+            return None
         log.error("the run failed", exc_info=error)
         tell(Failed(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'} "
                     "(the log has the whole traceback)", {}))

@@ -54,7 +54,8 @@ def image_notices(config: TrainConfig, captions: Captions, usual: int) -> dict[s
             f"{len({view.item for view in blurred})} of {count} images are enlarged more than {ENLARGED:g} times, as "
             f"{item.path.name} from {item.size[1]}x{item.size[0]} to {size[1]}x{size[0]} px, and teach blur; take a smaller "
             "resolution, or buckets of no upscale.")
-    needed = cached_bytes(views, StoreSettings(config.seed, config.cache, config.augment))
+    needed = cached_bytes(views, StoreSettings(config.seed, config.cache,
+                                               by_concept=tuple(concept.augment for concept in captions.concepts)))
     if config.cache.latents == "memory" and needed > MUCH:
         found["cache.latents"] = (f"The encoded images will take {needed / 2**30:.1f} GB of memory; with their cache on disk "
                                   "they take none.")

@@ -35,8 +35,15 @@ class Measuring:
         step, every = self.session.progress.step, self.options.every_steps
         return bool(every) and (step % every == 0 or self.session.clock().ended)
 
-    def before(self) -> float:
-        """The error before the first step, or where the run goes on."""
+    def before(self, known: float | None = None) -> float:
+        """The error before the first step, or where the run goes on.
+
+        Args:
+            known: what it was, where it has been measured.
+        """
+        if known is not None:
+            self._begin = known
+            return known
         found = self._measure()
         self._begin = found.error
         self._tell(self.session.progress.step, found, False)

@@ -25,7 +25,7 @@ from pivotal.jobs.metadata import card, common_metadata, embedding_metadata, net
 from pivotal.jobs.paths import Mark, RunPaths, embedding_path, network_path
 from pivotal.jobs.resuming import plain_options
 from pivotal.jobs.trainees import Trainees
-from pivotal.jobs.verify import verify_embedding, verify_network
+from pivotal.jobs.verify import verify_embedding, verify_network, verify_state
 from pivotal.models.diffusion import DiffusionModel
 from pivotal.prompts.placeholders import safe_file_name
 from pivotal.training.session import Session
@@ -146,8 +146,13 @@ def keep_older(path: Path, data: bytes, paths: RunPaths) -> Path | None:
 
 
 def save_state(session: Session, plan: Plan, paths: RunPaths) -> Path:
-    """Writes what resuming needs, replacing the state before."""
+    """Writes what resuming needs, replacing the state before.
+
+    Raises:
+        FormatError: a value is not a finite number; the state before is still there.
+    """
     facts, tensors = session.state()
+    verify_state(tensors)
     write_state(paths.state, State(facts | {"config": plain_options(plan.config)}, dict(tensors)))
     return paths.state
 

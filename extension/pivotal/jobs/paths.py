@@ -29,6 +29,11 @@ class RunPaths:
         return self.folder / "replaced"
 
     @property
+    def ledger(self) -> Path:
+        """Which files the run has written."""
+        return self.folder / "written.json"
+
+    @property
     def run_file(self) -> Path:
         return self.folder / "run.yaml"
 

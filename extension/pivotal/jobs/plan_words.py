@@ -16,7 +16,7 @@ def plan_lines(plan: Planned) -> list[str]:
 def plan_sentence(plan: Planned) -> str:
     """``40 images x 10 repeats / batch 4 / accumulation 1 = 100 steps an epoch; 500 steps are 5 epochs.``"""
     seen = f"{_number(plan.images_per_epoch)} images an epoch"
-    if len(plan.concepts) == 1 and plan.images:
+    if sum(concept.kind != "validation" for concept in plan.concepts) == 1 and plan.images:
         seen = f"{plan.images} images x {_counted(plan.images_per_epoch / plan.images, 'repeat')}"
     steps = plan.batches_per_epoch / plan.accumulation
     return (f"{seen} / batch {plan.batch} / accumulation {plan.accumulation} = {_counted(steps, 'step')} an epoch; "
@@ -24,9 +24,10 @@ def plan_sentence(plan: Planned) -> str:
 
 
 def concept_words(concept: PlannedConcept) -> str:
-    """``cats (regularization): 40 images, 400 an epoch``"""
+    """``cats (regularization): 40 images, 400 an epoch``; ``held (validation): 3 images, only measured on``"""
     kind = "" if concept.kind == "training" else f" ({concept.kind})"
-    return f"{concept.name}{kind}: {concept.images} images, {_number(concept.per_epoch)} an epoch"
+    often = "only measured on" if concept.kind == "validation" else f"{_number(concept.per_epoch)} an epoch"
+    return f"{concept.name}{kind}: {_counted(concept.images, 'image')}, {often}"
 
 
 def buckets_sentence(plan: Planned) -> str:

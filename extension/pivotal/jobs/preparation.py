@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from pivotal.config.sections.cache import Cache
 from pivotal.config.train import TrainConfig
 from pivotal.data.captions import Captions
-from pivotal.data.latent_cache import Disk
+from pivotal.data.latent_cache import Disk, Memory
 from pivotal.data.latents import open_store
 from pivotal.data.versions import StoreSettings
 from pivotal.errors import OptionError
 from pivotal.events import Emit, Noticed, Phase
+from pivotal.formats.kept_files import clean, size_words
 from pivotal.jobs.batches import DatasetBatches
 from pivotal.jobs.checks import Plan
 from pivotal.jobs.dataset_plan import order_of, views_of
@@ -24,45 +26,80 @@ from pivotal.training.denoise import Untrained
 from pivotal.training.ema import decay_of
 from pivotal.training.optimizers import make_steppers
 from pivotal.training.precision import compute_dtype, vae_for
+from pivotal.training.ranks import Ranks
 from pivotal.training.session import Session
 from pivotal.training.settings import Settings
 
 
 def make_batches(captions: Captions, config: TrainConfig, model: DiffusionModel, placeholders: Mapping[str, int],
-                 scratch: Path, *, emit: Emit, stopped: Callable[[], bool]) -> DatasetBatches | None:
+                 scratch: Path, *, emit: Emit, stopped: Callable[[], bool],
+                 memory: Memory | None = None) -> DatasetBatches | None:
     """Batches over the images of `captions`, encoded as far as they are to be cached; None when stopped meanwhile.
 
     Args:
         placeholders: placeholder -> number of vectors.
         scratch: folder under which encoded images may be kept.
+        memory: holds them where they are cached in memory; given again, nothing is encoded twice.
     """
     def progress(done: int, of: int) -> None:
         emit(Phase("caching", done, of))
 
     views = views_of(captions, config, model.resolution)
-    settings = StoreSettings(config.seed, config.cache, config.augment, config.mask.source)
-    store = open_store(model, captions.items, views, settings, scratch / "cache" / "latents", progress=progress,
-                       stopped=stopped)
+    store = open_store(model, captions.items, views, store_settings(config, captions), latents_folder(scratch), progress=progress,
+                       stopped=stopped, memory=memory)
     if store is None:
         return None
     if isinstance(store.shelf, Disk):
-        size = store.shelf.size() / 2**20
-        room = f"{size:.0f} MB" if size >= 1 else "less than 1 MB"
-        emit(Noticed(f"The encoded images take {room} in {store.shelf.folder}; later runs find them there. Delete them when "
-                     "you need the room.", "cache.latents"))
+        days = config.cache.keep_days
+        until = f"until none used them for {days} days" if days else "until you delete them"
+        emit(Noticed(f"The encoded images take {size_words(store.shelf.size())} in {store.shelf.folder}; later runs find them "
+                     f"there, {until}.", "cache.latents"))
     return DatasetBatches(store, captions, order_of(views, config), seed=config.seed, tokenizer=model.tokenizer,
                           placeholders=placeholders, rules=config.caption)
+
+
+def store_settings(config: TrainConfig, captions: Captions) -> StoreSettings:
+    """How the images of `captions` become latents."""
+    return StoreSettings(config.seed, config.cache, config.augment, config.mask.source, config.mask.crop, config.mask.round_parts,
+                         tuple(concept.augment for concept in captions.concepts))
+
+
+def latents_folder(scratch: Path) -> Path:
+    """Where encoded images are kept for later runs."""
+    return scratch / "cache" / "latents"
+
+
+def text_folder(scratch: Path) -> Path:
+    """Where answers of the text encoders are kept for later runs."""
+    return scratch / "cache" / "text"
+
+
+def make_room(cache: Cache, scratch: Path, in_use: Collection[Path]) -> Noticed | None:
+    """Deletes encoded images and captions of other runs as `cache` says; what is to be told of it.
+
+    Args:
+        in_use: files of this run.
+    """
+    folders = (latents_folder(scratch), text_folder(scratch))
+    done = clean(folders, days=cache.keep_days, gb=cache.keep_gb, in_use=in_use)
+    if not done.removed:
+        return None
+    return Noticed(f"{done.removed} encoded images and captions of earlier runs, {size_words(done.freed)}, were not used for "
+                   f"long and are deleted from {scratch / 'cache'}; {size_words(done.size)} stay.", "cache.keep_days")
 
 
 _SWITCH = {"as the host": None, "on": True, "off": False}
 
 
 def make_session(plan: Plan, model: DiffusionModel, trainees: Trainees, batches: DatasetBatches,
-                 lifted: Callable[[], AbstractContextManager[None]]) -> Session:
+                 lifted: Callable[[], AbstractContextManager[None]], ranks: Ranks,
+                 scratch: Path | None = None) -> Session:
     """The session of `plan`, at its beginning or where it was left.
 
     Args:
         lifted: takes the networks off while it lasts.
+        ranks: the processes that train together.
+        scratch: folder under which answers of the text encoders may be kept; None: only in memory.
     """
     config = plan.config
     before = {name: tuple(tensor.detach().clone() for tensor in tensors) for name, tensors in trainees.vectors().items()}
@@ -73,9 +110,11 @@ def make_session(plan: Plan, model: DiffusionModel, trainees: Trainees, batches:
                         config.timesteps, config.optimizer.clip_norm, ema_decay, config.mask,
                         minutes=config.length.minutes, tf32=_SWITCH[config.precision.tf32],
                         keep_best=config.measure.restore_best,
-                        cache_text=config.cache.text == "auto")
+                        cache_text=config.cache.text != "off",
+                        text_folder=text_folder(scratch) if scratch and config.cache.text == "disk" else None,
+                        pad_captions=config.caption.padding, guard=config.guard, performance=config.performance)
     session = Session(model, trainees.parts, batches, make_steppers(config.optimizer, trainees.parts), settings,
-                      Untrained(before, lifted))
+                      Untrained(before, lifted), [item.path.name for item in plan.captions.items], ranks)
     if plan.state is not None:
         session.restore(plan.state.facts, plan.state.tensors)
     return session

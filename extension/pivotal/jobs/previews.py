@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from pivotal.config.sample_lines import SampleLine, sample_lines
 from pivotal.config.train import TrainConfig
 from pivotal.data.captions import Captions
 from pivotal.events import Emit, Noticed, Phase, Sampled
+from pivotal.jobs.memory import is_out_of_memory, let_go
 from pivotal.jobs.outputs import save_image
 from pivotal.jobs.paths import RunPaths
 from pivotal.jobs.trainees import Trainees
@@ -17,6 +19,7 @@ from pivotal.models.diffusion import DiffusionModel
 from pivotal.models.generate import GenerateSettings, conditioning_for, generate, negative_for
 from pivotal.training.session import Session
 
+log = logging.getLogger(__name__)
 SHOWN = 2  # captions that are drawn when no prompt is given
 
 
@@ -52,9 +55,15 @@ class Previews:
         vectors = self.trainees.vectors()
         for number, (index, line, image, settings) in enumerate(all_images):
             self.emit(Phase("sampling", number, len(all_images)))
-            negative = negative_for(self.model, self._negative(line), vectors)
-            drawn = generate(self.model, conditioning_for(self.model, line.prompt, vectors), negative, settings,
-                             should_stop=should_stop)
+            try:
+                negative = negative_for(self.model, self._negative(line), vectors)
+                drawn = generate(self.model, conditioning_for(self.model, line.prompt, vectors), negative, settings,
+                                 should_stop=should_stop)
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                self._no_room(error, step, settings)
+                return
             if not drawn:
                 return  # stopped
             path = self.paths.samples / f"step-{step:06d}-{index + 1}{f'-{image + 1}' if image else ''}{'-raw' * raw}.png"
@@ -65,6 +74,13 @@ class Previews:
                 continue
             self.last = path if number == 0 else self.last
             self.emit(Sampled(step, line.prompt, path, settings.seed, raw))
+
+    def _no_room(self, error: BaseException, step: int, settings: GenerateSettings) -> None:
+        """A sample is worth less than the run: it is left out, and tried again when the next is due."""
+        log.error("out of memory at a sample", exc_info=error)
+        let_go(error)
+        self.emit(Noticed(f"Step {step}: no more samples are drawn, as the device ran out of memory. They are {settings.width} x "
+                          f"{settings.height} px; a smaller size needs less.", "samples.size"))
 
     def _images(self) -> Iterator[tuple[int, SampleLine, int, GenerateSettings]]:
         """Number of the prompt, its line, number of its image, and how that is drawn."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from pivotal.config.train import TrainConfig
 from pivotal.hosts.protocol import Host
+from pivotal.models.families import FAMILIES
 
 
 class Problems:
@@ -25,6 +26,7 @@ class Problems:
 
 
 def family_of(config: TrainConfig, host: Host) -> str | None:
-    """Of the checkpoint that will be trained on; None where it is not known before it is loaded."""
+    """Of the checkpoint that will be trained on; None where it is not known before it is loaded, or is none of ours."""
     loaded = host.checkpoint()
-    return loaded.family if loaded is not None and config.checkpoint in ("", loaded.name) else None
+    is_told = loaded is not None and config.checkpoint in ("", loaded.name) and loaded.family in FAMILIES
+    return loaded.family if is_told else None

@@ -17,7 +17,8 @@ from pivotal.jobs.problems import Problems
 
 _MOVED = re.compile(r"concepts\.\d+\.(?:folder|name)")  # as the dataset's folder
 # What may differ when a run is resumed, because it decides nothing about the steps that are done.
-FREE_TO_CHANGE = ("length.", "samples.", "save.", "sharing.", "measure.", "logs.", "dataset.folder", "name")
+FREE_TO_CHANGE = ("length.", "samples.", "save.", "sharing.", "measure.", "logs.", "dataset.folder", "name", "cache.keep_",
+                  "guard.", "performance.", "precision.gradient_checkpointing")
 
 
 def resumed(config: TrainConfig, host: Host, found: Problems) -> State | None:

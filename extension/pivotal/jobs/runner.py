@@ -6,10 +6,11 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from pivotal.config.files import dump_run
-from pivotal.errors import DatasetError, TrainingError
-from pivotal.events import Emit, Event, Finished, Noticed, Phase, Started
+from pivotal.errors import DatasetError, HostError, TrainingError
+from pivotal.events import Emit, Event, Finished, Noticed, Paused, Phase, Resumed, Started
 from pivotal.formats.atomic import remove_leftovers, write_text
 from pivotal.hosts.protocol import Host
 from pivotal.jobs.after_step import AfterStep
@@ -19,17 +20,23 @@ from pivotal.jobs.control import Control
 from pivotal.jobs.dataset_plan import planned
 from pivotal.jobs.image_checks import image_notices
 from pivotal.jobs.image_losses import tell_losses
+from pivotal.jobs.insights import Insights
 from pivotal.jobs.journal import journal
+from pivotal.jobs.ledger import Ledger
 from pivotal.jobs.logs import logs
 from pivotal.jobs.measuring import Measuring
+from pivotal.jobs.memory import empty_device, is_out_of_memory
 from pivotal.jobs.outputs import Artifact, Outputs, preview_of
 from pivotal.jobs.paths import RunPaths, run_paths
-from pivotal.jobs.preparation import make_batches, make_session, prepare_model
+from pivotal.jobs.pausing import Kept, state_of
+from pivotal.jobs.preparation import make_batches, make_room, make_session, prepare_model
 from pivotal.jobs.previews import Previews
 from pivotal.jobs.saving import Saving, reason
 from pivotal.jobs.trainees import Attached, Trainees, make_trainees
+from pivotal.jobs.watching import Watching
 from pivotal.models.diffusion import DiffusionModel
 from pivotal.training.loop import train
+from pivotal.training.ranks import Alone, Ranks
 from pivotal.training.session import Session
 
 
@@ -51,66 +58,144 @@ class Run:
         PivotalError: in words, with all files as they were or whole and new.
     """
 
-    def __init__(self, plan: Plan, host: Host, emit: Emit, control: Control):
+    def __init__(self, plan: Plan, host: Host, emit: Emit, control: Control, ranks: Ranks | None = None):
         self.plan, self.host, self.emit, self.control = plan, host, emit, control
+        self.ranks = ranks or Alone()
         self.config = plan.config
         self.folders = host.folders()
         self.paths: RunPaths = run_paths(self.folders, plan.config.name)
         self._taken = False  # whether the host has changed the lent model
+        self._leaves = False  # for a pause
+        self._kept = Kept(step=plan.state.facts["progress"]["step"] if plan.state else 0)
 
     def go(self) -> Outcome:
         """The whole run, in the calling thread."""
         self.paths.folder.mkdir(parents=True, exist_ok=True)
+        resumed = self.plan.state is not None
+        ledger = Ledger(self.paths.ledger, resumed=resumed)
         with (journal(self.paths.journal, self.emit) as told,
-              logs(self.config, self.paths, told, resumed=self.plan.state is not None) as self.emit):
-            self.saving = Saving(self.plan, self.host, self.paths, self.emit, self.control)
+              logs(self.config, self.paths, told, resumed=resumed) as logged):
+            self.emit = ledger.watching(Watching(logged, self.config.embeddings))
+            self.saving = Saving(self.plan, self.host, self.paths, self.emit, self.control, ledger)
             return self._go()
 
     def _go(self) -> Outcome:
         started = time.monotonic()
-        for folder in (self.paths.folder, self.folders.embeddings, self.folders.loras):
-            remove_leftovers(folder)
+        remove_leftovers(self.folders.embeddings)
+        for folder in (self.paths.folder, self.folders.loras):
+            remove_leftovers(folder, deep=True)
         for key, text in self.plan.notices.items():
             self.emit(Noticed(text, key))
         write_text(self.paths.run_file, dump_run(self.config))
-        self.emit(Phase("waiting"))
-        outcome = self.host.run(self._borrowed)
+        outcome = self._trained()
         # The model is given back by now: however long a full disk keeps us, the host can generate.
-        self.emit(Phase("saving"))
-        written = self.saving.save(outcome.files, outcome.step, final=True)
-        self.saving.tell_prompt_words(outcome.files)
-        self.emit(Finished(outcome.step, time.monotonic() - started, outcome.loss, tuple(written), outcome.stopped))
+        written = [] if self.control.discard.is_set() else self._saved(outcome)
+        if self.control.discard.is_set():  # perhaps asked for while the result was written
+            self.saving.discard()
+            written, outcome = [], replace(outcome, files=(), stopped=True)
+        seconds = time.monotonic() - started - self._kept.seconds
+        self.emit(Finished(outcome.step, seconds, outcome.loss, tuple(written), outcome.stopped))
         return outcome
 
-    def _borrowed(self) -> Outcome:
+    def _saved(self, outcome: Outcome) -> list[Path]:
+        self.emit(Phase("saving"))
+        try:
+            written = self.saving.save(outcome.files, outcome.step, final=True)
+        except TrainingError:
+            if not self.control.discard.is_set():
+                raise
+            return []
+        self.saving.tell_prompt_words(outcome.files)
+        return written
+
+    def _trained(self) -> Outcome:
+        """Borrows the model until the run is over; each pause gives it back."""
+        while True:
+            self.emit(Phase("waiting"))
+            try:
+                outcome = self.host.run(self._borrowed)
+            except HostError as error:
+                if not self._kept.pauses or self.control.stop.is_set():
+                    raise
+                self.emit(Noticed(f"The run stays paused: {error}", "checkpoint"))
+                self.control.pause.set()
+                outcome = None
+            if outcome is not None:
+                return outcome
+            self._pause()
+            if self.control.discard.is_set():
+                return Outcome((), self._kept.step, None, True, {})
+
+    def _pause(self) -> None:
+        """Waits, with nothing on the device, until the run is resumed or stopped."""
+        empty_device()
+        self.emit(Paused(self._kept.step))
+        began = time.monotonic()
+        self.control.wait_for_resume()
+        self._kept.seconds += time.monotonic() - began
+        self._leaves = False
+        self._kept.pauses += 1
+        if self._kept.state is not None:
+            self.plan = replace(self.plan, state=self._kept.state)
+        self.emit(Resumed(self._kept.step))
+
+    def _borrowed(self) -> Outcome | None:
+        """The run on the lent model; None when it leaves it for a pause."""
         self.emit(Phase("loading"))
-        with self.host.borrow(self.config.checkpoint) as lent:
+        with self.host.borrow(self._kept.checkpoint_for(self.config, self.host)) as lent:
             model = prepare_model(lent, self.config)
             trainees = make_trainees(self.config, self.plan.base, model)
             with Attached(trainees.networks) as attached:
                 return self._train(model, trainees, attached)
 
-    def _train(self, model: DiffusionModel, trainees: Trainees, attached: Attached) -> Outcome:
-        self.emit(planned(self.plan.captions, self.config, model.resolution))
-        for key, text in image_notices(self.config, self.plan.captions, model.resolution).items():
-            self.emit(Noticed(text, key))
+    def _train(self, model: DiffusionModel, trainees: Trainees, attached: Attached) -> Outcome | None:
+        if not self._kept.pauses:
+            self._tell_plan(model)
         batches = make_batches(self.plan.captions, self.config, model, trainees.counts(), self.folders.scratch,
-                               emit=self.emit, stopped=self._should_stop)
+                               emit=self._emit_anew, stopped=self._breaks_off, memory=self._kept.images)
         if batches is None:
-            return Outcome((), 0, None, True, {})
+            return None if self._leaves else Outcome((), 0, None, True, {})
         with batches, self._held_out(model, trainees) as held_out:
+            self._make_room(batches, held_out)
             return self._train_on(batches, held_out, model, trainees, attached)
 
+    def _tell_plan(self, model: DiffusionModel) -> None:
+        self.emit(planned(self.plan.captions, self.plan.measured, self.config, model.resolution))
+        for key, text in image_notices(self.config, self.plan.captions, model.resolution).items():
+            self.emit(Noticed(text, key))
+
+    def _emit_anew(self, event: Event) -> None:
+        """After a pause, notices have been told."""
+        if not (self._kept.pauses and isinstance(event, Noticed)):
+            self.emit(event)
+
+    def _make_room(self, *of_run: DatasetBatches | None) -> None:
+        in_use = {path for batches in of_run if batches is not None for path in batches.kept_files()}
+        told = make_room(self.config.cache, self.folders.scratch, in_use)
+        if told is not None:
+            self.emit(told)
+
     def _train_on(self, batches: DatasetBatches, held_out: DatasetBatches | None, model: DiffusionModel, trainees: Trainees,
-                  attached: Attached) -> Outcome:
-        session = make_session(self.plan, model, trainees, batches, attached.lifted)
+                  attached: Attached) -> Outcome | None:
+        insights = Insights(trainees, model, self.emit)
+        session = make_session(self.plan, model, trainees, batches, attached.lifted, self.ranks,
+                               self.folders.scratch)
         self._announce(session)
         measuring = self._measuring(session, held_out)
-        metrics = {"error_before": measuring.before()} if measuring else {}
+        if measuring:
+            self._kept.error_before = measuring.before(self._kept.error_before)
+        metrics = {"error_before": self._kept.error_before} if measuring else {}
         previews = Previews(self.config, self.plan.captions, model, trainees, self.paths, self.emit)
         outputs = Outputs(self.plan, self.host, model, trainees)
-        stopped = self._loop(session, previews, outputs, attached, measuring)
+        previews.last = self._kept.preview
+        stopped = self._loop(session, previews, outputs, attached, measuring, insights)
+        insights.tell(session)
+        if self.control.discard.is_set():
+            return Outcome((), session.progress.step, session.progress.smooth_loss, True, metrics)
         self.saving.keep_state(session)
+        if self._leaves and stopped:
+            self._kept.take(state_of(session, self.config), session.progress.step, previews.last)
+            return None
         if not session.progress.step:  # nothing is learned, and an older file of that name shall stay
             return Outcome((), 0, None, stopped, metrics)
         tell_losses(session.record, self.plan.captions, self.paths, self.emit)
@@ -148,33 +233,46 @@ class Run:
             return files
 
     def _announce(self, session: Session) -> None:
-        checkpoint = self.host.checkpoint()
-        batch = self.config.batch.size * self.config.batch.accumulation
-        self.emit(Started(self.config.length.steps, len(self.plan.captions.items), batch,
-                          checkpoint.name if checkpoint else "", session.progress.step))
+        if self._kept.state is None:
+            checkpoint = self.host.checkpoint()
+            self._kept.checkpoint = checkpoint.name if checkpoint else ""
+            batch = self.config.batch.size * self.config.batch.accumulation
+            self.emit(Started(self.config.length.steps, len(self.plan.captions.items), batch, self._kept.checkpoint,
+                              session.progress.step, self.config.length.minutes, session.progress.seconds))
         self.emit(Phase("training"))
 
     def _loop(self, session: Session, previews: Previews, outputs: Outputs, attached: Attached,
-              measuring: Measuring | None) -> bool:
+              measuring: Measuring | None, insights: Insights) -> bool:
         after_step = AfterStep(self.config, session, self.saving, outputs, previews, measuring, self.host, attached,
-                               self.control, self._should_stop)
+                               self.control, self._should_stop, insights)
 
         def should_stop() -> bool:
             after = self.control.stop_after_steps
             return (self._should_stop() or (after is not None and session.progress.step >= after)
-                    or self._taken_away())
+                    or self._taken_away() or self._pause_asked())
 
-        if session.progress.step == 0 and (self.config.samples.every_steps or self.config.samples.every_epochs):
+        begins = session.progress.step == 0 and self._kept.state is None
+        if begins and (self.config.samples.every_steps or self.config.samples.every_epochs):
             previews.draw(session, self._should_stop)
         try:
             return train(session, self.emit, after_step=after_step, should_stop=should_stop,
                          is_enough=lambda: measuring is not None and measuring.is_enough())
-        except (TrainingError, DatasetError):
-            self.saving.keep_state(session)  # the weights are those before the step that failed
+        except (TrainingError, DatasetError, RuntimeError, MemoryError) as error:
+            if session.is_whole and (isinstance(error, (TrainingError, DatasetError)) or is_out_of_memory(error)):
+                self.saving.keep_state(session)  # the weights are those before the step that failed
             raise
 
     def _should_stop(self) -> bool:
         return self.control.stop.is_set() or self._taken or self.host.stop_requested()
+
+    def _pause_asked(self) -> bool:
+        # Kept, as Resume may be pressed before the model is given back: then the pause is over at once.
+        self._leaves = self._leaves or self.control.pause.is_set()
+        return self._leaves
+
+    def _breaks_off(self) -> bool:
+        """Whether no more images are to be encoded. A Stop after a pause is to write what was learned before it."""
+        return (self._kept.state is None and self._should_stop()) or self._pause_asked()
 
     def _taken_away(self) -> bool:
         """Whether the host did something to the model: then not one step more, and what was learned is kept."""
@@ -195,7 +293,7 @@ class Run:
                 self.emit(event)
 
         found = make_batches(self.plan.measured, single, model, trainees.counts(), self.folders.scratch, emit=emit,
-                             stopped=lambda: False)
+                             stopped=lambda: False, memory=self._kept.held_out)
         return nullcontext() if found is None else found
 
     def _measuring(self, session: Session, held_out: DatasetBatches | None) -> Measuring | None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from pivotal.errors import HostError, TrainingError
+from pivotal.errors import FormatError, HostError, TrainingError
 from pivotal.events import Emit, Noticed, Saved
 from pivotal.formats.atomic import write_bytes
 from pivotal.hosts.protocol import Host
 from pivotal.jobs.checks import Plan
 from pivotal.jobs.control import Control
+from pivotal.jobs.ledger import Ledger
 from pivotal.jobs.outputs import Artifact, keep_older, save_state
 from pivotal.jobs.paths import RunPaths
 from pivotal.prompts.placeholders import safe_file_name
@@ -23,8 +25,8 @@ RETRY_SECONDS = 10.0
 class Saving:
     """The files of one run on their way to the disk and into the host; tells of each."""
 
-    def __init__(self, plan: Plan, host: Host, paths: RunPaths, emit: Emit, control: Control):
-        self.plan, self.config, self.host = plan, plan.config, host
+    def __init__(self, plan: Plan, host: Host, paths: RunPaths, emit: Emit, control: Control, ledger: Ledger):
+        self.plan, self.config, self.host, self.ledger = plan, plan.config, host, ledger
         self.paths, self.emit, self.control = paths, emit, control
         self._own: set[Path] = set()  # written by this session, so that nobody misses what was in them
         self._copies: list[list[Path]] = []  # of this session, oldest first; nobody else's file is ever deleted
@@ -35,6 +37,9 @@ class Saving:
             path = save_state(session, self.plan, self.paths)
         except OSError as error:
             self.emit(Noticed(f"The state could not be written ({reason(error)}); the last one is still there."))
+            return
+        except FormatError as error:
+            self.emit(Noticed(f"The state was not written: {error}"))
             return
         self.emit(Saved(session.progress.step, path, "state", False))
 
@@ -70,8 +75,22 @@ class Saving:
             for path in self._copies.pop(0):
                 try:
                     path.unlink(missing_ok=True)
+                    self.ledger.forget(path)
                 except OSError as error:
                     self.emit(Noticed(f"The older copy {path.name} could not be deleted ({reason(error)})."))
+
+    def discard(self) -> None:
+        """Takes back all that the run wrote, and has the host see it; tells of it."""
+        done = self.ledger.discard()
+        for path in (*done.removed, *done.restored):
+            if self.paths.folder in path.parents:
+                continue
+            if path.parent not in (self.host.folders().embeddings, self.host.folders().loras):
+                with suppress(OSError):  # beside a network: it goes with its last file
+                    path.parent.rmdir()
+            with suppress(OSError, HostError):  # some hosts cannot forget a file; they find out by themselves
+                self.host.refresh(path)
+        self.emit(done)
 
     def tell_prompt_words(self, files: Sequence[Artifact]) -> None:
         """Says where a word is another than its placeholder, and why a bundled one has a file of its own."""
@@ -97,11 +116,15 @@ class Saving:
             self.control.stop.clear()  # a Stop that ended the loop shall not give up its result, too
         while True:
             try:
-                if self.config.save.existing != "replace" and path not in self._own:
-                    kept = keep_older(path, data, self.paths)
-                    if kept is not None:
-                        self.emit(Noticed(f"The older {path.name} is kept as {kept}."))
+                keeps = self.config.save.existing != "replace" and path not in self._own
+                kept = keep_older(path, data, self.paths) if keeps else None
+                if kept is not None:
+                    self.emit(Noticed(f"The older {path.name} is kept as {kept}."))
+                was_own = self.ledger.is_own(path)
+                is_theirs = keeps and kept is None and path.exists() and not was_own  # and the same, byte for byte
                 write_bytes(path, data)
+                if not is_theirs:
+                    self.ledger.wrote(path, kept, kept_own=was_own)
                 return True
             except OSError as error:
                 if not final:
@@ -109,7 +132,8 @@ class Saving:
                     return False
                 self.emit(Noticed(f"{path} could not be written: {reason(error)}. What was learned is kept in memory and "
                                   f"written as soon as there is room; Stop gives it up.", "name"))
-                if not self.control.patient or self.control.stop.wait(RETRY_SECONDS):
+                gives_up = not self.control.patient or self.control.discard.is_set()
+                if gives_up or self.control.stop.wait(RETRY_SECONDS):
                     raise TrainingError(f"{path} could not be written: {reason(error)}. The run's state is "
                                         f"{self.paths.state}; make room and resume.") from error
 

@@ -137,6 +137,9 @@ def make_networks(config: TrainConfig, base: NetworkFile | None, model: Diffusio
         for part, layers in chosen.items())
     if base is not None:
         give_file(networks, base, model)
+    if config.precision.weights == "bf16":
+        for network in networks:
+            network.narrow()
     return networks
 
 

@@ -26,9 +26,18 @@ def verify_embedding(data: bytes, embedding: TrainedEmbedding) -> None:
     read = safetensors.torch.load(data)
     names = SINGLE[:1] if len(embedding.values) == 1 else DOUBLE
     for name, wanted in zip(names, embedding.values, strict=True):
-        if name not in read or not torch.equal(read[name], wanted.detach().float().cpu()):
+        if name not in read or not torch.equal(read[name], wanted.detach().float().cpu()) or not read[name].isfinite().all():
             raise FormatError(f"{embedding.placeholder}: its file does not hold what was trained, perhaps because a value "
                               "is not a finite number; nothing was written.")
+
+
+def verify_state(tensors: Mapping[str, Tensor]) -> None:
+    """Raises FormatError when something trained, or an average of it, is not a finite number."""
+    bad = sorted(key for key, tensor in tensors.items()
+                 if key.startswith(("trained.", "average.", "best.")) and not tensor.isfinite().all())
+    if bad:
+        raise FormatError(f"{len(bad)} of what is trained are not finite numbers ({', '.join(bad[:LAYERS])}); the last state "
+                          "is still there.")
 
 
 def verify_network(data: bytes, name: str, networks: Sequence[Network], bundled: Mapping[str, Sequence[Tensor]],

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pivotal.events import (
+    Discarded,
     Event,
     Failed,
     Finished,
@@ -15,17 +16,33 @@ from pivotal.events import (
     LossesTold,
     Measured,
     Noticed,
+    Paused,
     Phase,
     Planned,
+    Resumed,
     Sampled,
     Saved,
     Started,
     StepDone,
+    VectorsTold,
+    VectorTold,
 )
-from pivotal.jobs.plan_words import plan_lines
+from pivotal.jobs.curve import Point, Rates, grown, lengthened
+from pivotal.jobs.event_words import words
 
-State = Literal["idle", "running", "stopping", "finished", "stopped", "failed"]
-CURVE, LOG, SAMPLES = 400, 30, 200  # points, lines and images that are kept
+State = Literal["idle", "running", "pausing", "paused", "stopping", "finished", "stopped", "failed"]
+BUSY: tuple[State, ...] = ("running", "pausing", "paused", "stopping")  # a run is there, if only to be resumed
+MEASURED, LOG, SAMPLES, NOTICES = 400, 30, 5000, 30  # points, lines, images and notices that are kept
+Sample = tuple[int, str, Path]  # step, prompt, file
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something the user should know, and how often it was said."""
+
+    key: str  # of the option that it is about, if any
+    text: str
+    count: int = 1
 
 
 @dataclass(frozen=True)
@@ -45,19 +62,30 @@ class JobView:
     smooth_loss: float | None = None
     seconds: float = 0.0  # spent in steps
     seconds_per_step: float | None = None  # smoothed
-    curve: tuple[tuple[int, float, float], ...] = ()  # (step, loss, smoothed loss)
-    stride: int = 1  # steps between two points of the curve
+    minutes: float | None = None  # spent in steps, after which the run ends, where it has a time limit
+    curve: tuple[Point, ...] = ()  # (step, loss, smoothed loss); its lowest and highest points are always there
+    stride: int = 1  # steps that may share two points of the curve
     rates: Mapping[str, float] = field(default_factory=dict)
+    rate_curve: tuple[Rates, ...] = ()  # (step, learning rate by part)
+    rate_stride: int = 1
+    estimate_curve: tuple[Rates, ...] = ()  # (step, what an optimizer has found as its rate, by part)
+    estimate_stride: int = 1
+    vectors: tuple[VectorTold, ...] = ()  # of the embeddings, latest
+    vectors_step: int = 0
+    by_timestep: Mapping[str, float] = field(default_factory=dict)  # first timestep of a band -> mean loss
     measured: tuple[tuple[int, float], ...] = ()  # (step, error), latest last
     held_out: bool = False  # whether these are of images that are not trained on
     best_step: int | None = None  # of the measured ones
     hardest: tuple[ImageLoss, ...] = ()  # images, told at the end
-    samples: tuple[tuple[int, str, Path], ...] = ()  # (step, prompt, file), latest last
+    samples: tuple[Sample, ...] = ()  # latest last
+    samples_dropped: int = 0  # earlier ones that are not kept here; a sample's number counts them
     files: tuple[Path, ...] = ()
     prompts: Mapping[str, str] = field(default_factory=dict)  # file -> what to write into a prompt to use it
     log: tuple[str, ...] = ()
+    notices: tuple[Notice, ...] = ()  # those with a key, latest last
     message: str = ""
     problems: Mapping[str, str] = field(default_factory=dict)
+    remedies: Mapping[str, Any] = field(default_factory=dict)  # option -> the value with which a failed run may do better
     version: int = 0  # grows with every event
 
     @property
@@ -66,7 +94,22 @@ class JobView:
 
     @property
     def seconds_left(self) -> float | None:
-        return None if self.seconds_per_step is None else self.seconds_per_step * (self.of - self.step)
+        if self.seconds_per_step is None:
+            return None
+        by_steps = self.seconds_per_step * (self.of - self.step)
+        return by_steps if self.minutes is None else max(min(by_steps, 60 * self.minutes - self.seconds), 0.0)
+
+    @property
+    def share(self) -> float:
+        """How much of the run is done, 0 to 1, by its steps or its time, whichever ends it first."""
+        by_steps = self.step / self.of if self.of else 0.0
+        by_time = self.seconds / 60 / self.minutes if self.minutes else 0.0
+        return min(max(by_steps, by_time), 1.0)
+
+
+def sample_address(run: str, number: int) -> str:
+    """Where the API hands out a sample, relative to the page."""
+    return f"pivotal/v1/job/samples/{number}?run={run}"
 
 
 def fold(view: JobView, event: Event) -> JobView:
@@ -83,23 +126,33 @@ def _changed(view: JobView, event: Event) -> dict[str, object]:
     if isinstance(event, Planned):
         return {"plan": event}
     if isinstance(event, Started):
-        return {"of": event.steps, "step": event.first_step}
+        return {"of": event.steps, "step": event.first_step, "minutes": event.minutes, "seconds": event.seconds}
     if isinstance(event, StepDone):
         return _stepped(view, event)
+    if isinstance(event, Paused):  # where Resume was pressed before it was there, Resumed comes at once
+        return {"state": "stopping" if view.state == "stopping" else "paused", "phase": ""}
+    if isinstance(event, Resumed):
+        return {"state": "stopping" if view.state == "stopping" else "running"}
+    if isinstance(event, Discarded):
+        return {"files": (), "prompts": {}, "samples": (), "samples_dropped": 0, "message": words(event)}
     if isinstance(event, Sampled):
-        prompt = f"{event.prompt} (raw)" if event.raw else event.prompt
-        return {"samples": (*view.samples, (event.step, prompt, event.path))[-SAMPLES:]}
+        return _sampled(view, event)
     if isinstance(event, Measured):
-        return {"measured": (*view.measured, (event.step, event.error))[-CURVE:], "held_out": event.held_out,
+        return {"measured": (*view.measured, (event.step, event.error))[-MEASURED:], "held_out": event.held_out,
                 "best_step": event.step if event.best else view.best_step}
+    if isinstance(event, VectorsTold):
+        return {"vectors": event.vectors, "vectors_step": event.step, "by_timestep": dict(event.by_timestep)}
+    if isinstance(event, Noticed):
+        return _noticed(view, event)
     if isinstance(event, LossesTold):
-        return {"hardest": event.worst}
+        return {"hardest": event.worst, "by_timestep": dict(event.by_timestep)}
     if isinstance(event, Saved):
         return {} if event.kind == "state" else {
             "files": (*(path for path in view.files if path != event.path), event.path),
             "prompts": {**view.prompts, str(event.path): event.prompt}}
     if isinstance(event, Failed):
-        return {"state": "failed", "message": event.message, "problems": dict(event.problems), "phase": ""}
+        return {"state": "failed", "message": event.message, "problems": dict(event.problems), "phase": "",
+                "remedies": dict(event.remedies)}
     if isinstance(event, Finished):
         return {"state": "stopped" if event.stopped else "finished", "phase": "", "files": event.files}
     return {}
@@ -108,38 +161,28 @@ def _changed(view: JobView, event: Event) -> dict[str, object]:
 def _stepped(view: JobView, event: StepDone) -> dict[str, object]:
     previous = view.seconds_per_step
     pace = event.seconds if previous is None else 0.9 * previous + 0.1 * event.seconds
-    curve, stride = view.curve, view.stride
-    if event.step % stride == 0:
-        curve = (*curve, (event.step, event.loss, event.smooth_loss))
-    if len(curve) > CURVE:  # half of the points say as much
-        curve, stride = curve[1::2], stride * 2
+    curve, stride = grown(view.curve, view.stride, (event.step, event.loss, event.smooth_loss))
+    rates, rate_stride = lengthened(view.rate_curve, view.rate_stride, (event.step, dict(event.rates)))
+    found, found_stride = view.estimate_curve, view.estimate_stride
+    if event.estimates:
+        found, found_stride = lengthened(found, found_stride, (event.step, dict(event.estimates)))
     return {"step": event.step, "of": event.of, "loss": event.loss, "smooth_loss": event.smooth_loss,
             "seconds": view.seconds + event.seconds, "seconds_per_step": pace, "curve": curve, "stride": stride,
-            "rates": dict(event.rates)}
+            "rates": dict(event.rates), "rate_curve": rates, "rate_stride": rate_stride, "estimate_curve": found,
+            "estimate_stride": found_stride}
 
 
-def words(event: Event) -> str:
-    """A line for the log, or several; empty for events that come too often."""
-    if isinstance(event, Planned):
-        return "\n".join(plan_lines(event))
-    if isinstance(event, Started):
-        resumed = f", resumed at step {event.first_step}" if event.first_step else ""
-        return (f"Training on {event.checkpoint}: {event.images} images, {event.steps} steps of {event.batch} images"
-                f"{resumed}.")
-    if isinstance(event, Phase) and event.done == 0 and event.name in ("waiting", "loading", "caching", "saving"):
-        return {"waiting": "Waiting for the host.", "loading": "Borrowing the checkpoint.",
-                "caching": f"Encoding {event.of} images.", "saving": "Saving."}[event.name]
-    if isinstance(event, Measured):
-        which = " on held-out images" if event.held_out else ""
-        return f"Step {event.step}: error{which} {event.error:.5g}{', the best so far' if event.best else ''}."
-    if isinstance(event, Sampled):
-        return f"Step {event.step}: drew {event.prompt!r}."
-    if isinstance(event, Saved):
-        return f"Step {event.step}: wrote {'the state' if event.kind == 'state' else event.path}."
-    if isinstance(event, Noticed):
-        return event.text
-    if isinstance(event, Failed):
-        return f"Failed: {event.message}"
-    if isinstance(event, Finished):
-        return f"{'Stopped' if event.stopped else 'Finished'} after {event.step} steps, {event.seconds:.0f} s."
-    return ""
+def _sampled(view: JobView, event: Sampled) -> dict[str, object]:
+    prompt = f"{event.prompt} (raw)" if event.raw else event.prompt
+    samples = (*view.samples, (event.step, prompt, event.path))
+    dropped = max(len(samples) - SAMPLES, 0)
+    return {"samples": samples[dropped:], "samples_dropped": view.samples_dropped + dropped}
+
+
+def _noticed(view: JobView, event: Noticed) -> dict[str, object]:
+    """What is said again is counted, not repeated."""
+    if not event.key:
+        return {}
+    said = next((notice for notice in view.notices if (notice.key, notice.text) == (event.key, event.text)), None)
+    others = tuple(notice for notice in view.notices if notice is not said)
+    return {"notices": (*others, Notice(event.key, event.text, said.count + 1 if said else 1))[-NOTICES:]}

@@ -9,8 +9,9 @@ from typing import Any
 
 import gradio as gr
 
+from pivotal.config.build import build
 from pivotal.config.options import Option, Table, chapter_of, parts, tables, walk
-from pivotal.ui.finder import draw_finder, draw_reset
+from pivotal.ui.finder import draw_finder, draw_setting, values_box, values_text
 from pivotal.ui.gradio_compat import html, keep_out_of_ui_config, on_change
 from pivotal.ui.rows import flat_from_rows, rows_editor, rows_from_flat, rows_text
 from pivotal.ui.widgets import as_typed, element_id, is_wide, widget_for
@@ -34,7 +35,9 @@ class Form:
         for name, title, note in self._titles():
             self._draw_chapter(name)
             self._draw_section(name, title, note)
-        draw_reset(self.widgets, self._options)
+        self._values_box = values_box(self._typed(self._values) | self._rows_texts(self._values, {
+            key: editor.value for key, editor in self.editors.items()}))
+        draw_setting(self.widgets, self._options, self._values_box)
         for other in dict.fromkeys(option.spec.shown_when[0] for option in self._options if option.spec.shown_when):
             self._show_by(other)
 
@@ -43,27 +46,44 @@ class Form:
     @property
     def inputs(self) -> list[Any]:
         """The widgets whose values a handler takes, as `flat` expects them."""
-        return [self.widgets[option.key] for option in self._options] + [self.editors[key] for key in self._tables]
+        return [*(self.widgets[option.key] for option in self._options), *(self.editors[key] for key in self._tables),
+                self._values_box]
 
     def flat(self, values: Sequence[Any]) -> dict[str, Any]:
         """Raw values of `inputs` under their dotted keys, unchecked."""
         count = len(self._options)
         flat = dict(zip((option.key for option in self._options), values[:count], strict=True))
-        for table, text in zip(self._tables.values(), values[count:], strict=True):
+        for table, text in zip(self._tables.values(), values[count:count + len(self._tables)], strict=True):
             flat |= flat_from_rows(text, table)
         return flat
 
+    def config_of(self, values: Sequence[Any]) -> Any:
+        """Raw values of `inputs` as a config.
+
+        Raises:
+            OptionError: with every problem by key.
+        """
+        return build(self.config, self.flat(values))
+
     def filled(self, flat: Mapping[str, Any]) -> list[Any]:
         """What to set `inputs` to so that they show `flat`; what it does not name goes to its default."""
-        updates = [gr.update(value=as_typed(option, flat.get(option.key, option.default))) for option in self._options]
-        return updates + [gr.update(value=rows_text(rows_from_flat(flat, table), table))
-                          for table in self._tables.values()]
+        typed, rows = self._typed(flat), self._rows_texts(flat, {})
+        updates = [gr.update(value=value) for value in (*typed.values(), *rows.values())]
+        return [*updates, gr.update(value=values_text(typed | rows))]
+
+    def _typed(self, flat: Mapping[str, Any]) -> dict[str, Any]:
+        return {option.key: as_typed(option, flat.get(option.key, option.default)) for option in self._options}
+
+    def _rows_texts(self, flat: Mapping[str, Any], shown: Mapping[str, str]) -> dict[str, str]:
+        """Each table's rows as its text box holds them; `shown` where it says otherwise."""
+        return {key: shown.get(key) or rows_text(rows_from_flat(flat, table), table) for key, table in self._tables.items()}
 
     # -- problems
 
     def opened(self, problems: Mapping[str, str]) -> list[Any]:
         """For each of `sections`, an update that unfolds it where it holds a problem."""
-        troubled = {_section_of(key) for key in problems if not self._is_first_page(key)}
+        # A table as a whole is a key, too.
+        troubled = {key if key in self._tables else _section_of(key) for key in problems if not self._is_first_page(key)}
         return [gr.update(open=True) if name in troubled else gr.update() for name in self.sections]
 
     def _is_first_page(self, key: str) -> bool:

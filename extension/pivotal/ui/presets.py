@@ -41,6 +41,8 @@ class Presets:
             with gr.Column(scale=1, min_width=100, elem_id="pivotal_preset_side"):
                 self.fill = keep_out_of_ui_config(gr.Button("Fill in", elem_id="pivotal_fill_preset",
                                                             elem_classes=["pivotal-action"]))
+                self.compare = keep_out_of_ui_config(gr.Button("Compare", elem_id="pivotal_compare_preset", size="sm",
+                                                               elem_classes=["pivotal-action"]))
         self.told = html("", elem_id="pivotal_preset_told")
 
     def draw_keeping(self) -> None:
@@ -57,6 +59,7 @@ class Presets:
         """Gives the buttons their work, once the form is there."""
         self.form = form
         on_click(self.fill, self.filled, [self.choice, *form.inputs], [*form.inputs, self.told])
+        on_click(self.compare, self.compared, [self.choice, *form.inputs], [self.told])
         on_click(self.keep, self.saved, [self.name, self.replace, *form.inputs], [self.choice, self.kept])
 
     def _by_title(self) -> dict[str, Preset]:
@@ -72,6 +75,14 @@ class Presets:
         after = filled_in(preset, before)
         return [*self.form.filled(after), gr.update(value=changes_html(preset, before, after))]
 
+    def compared(self, title: str | None, *values: Any) -> Any:
+        """The words that say what filling in would change."""
+        preset = self._by_title().get(title or "")
+        if preset is None:
+            return gr.update(value=_error("Choose a preset first."))
+        before = self.form.flat(values)
+        return gr.update(value=changes_html(preset, before, filled_in(preset, before), would=True))
+
     def saved(self, name: str, replace: bool, *values: Any) -> list[Any]:
         """Writes the form as a preset; the dropdown with it in, and what to say."""
         try:
@@ -85,10 +96,14 @@ class Presets:
                 gr.update(value=f'<div class="pivotal-note">Kept as {escape(str(path))}.</div>')]
 
 
-def changes_html(preset: Preset, before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
-    """The preset's words, and each option that changes: its label, the old value and the new one."""
-    lines = _lines(changes(before, after))
-    count = "Nothing changed" if not lines else "1 option changed" if len(lines) == 1 else f"{len(lines)} options changed"
+def changes_html(preset: Preset, before: Mapping[str, Any], after: Mapping[str, Any], *, would: bool = False) -> str:
+    """The preset's words, and each option that changes: its label, the old value and the new one.
+
+    Args:
+        would: nothing is changed yet.
+    """
+    lines, change = _lines(changes(before, after)), "would change" if would else "changed"
+    count = f"Nothing {change}" if not lines else f"1 option {change}" if len(lines) == 1 else f"{len(lines)} options {change}"
     items = "".join(f"<li>{escape(line)}</li>" for line in lines)
     more = f"<details open><summary>{count}</summary><ul>{items}</ul></details>" if lines else f"<div>{count}.</div>"
     about = f"<div>{escape(preset.about)}</div>" if preset.about else ""

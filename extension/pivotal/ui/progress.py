@@ -7,28 +7,36 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from html import escape
-from pathlib import Path
-from urllib.parse import quote
 
 from pivotal.jobs.plan_words import bucket_words, concept_words, plan_sentence
 from pivotal.jobs.view import JobView
-from pivotal.ui.chart import loss_chart
+from pivotal.ui.chart import bars_chart, loss_chart, parts_chart
+from pivotal.ui.controls import controls_html
+from pivotal.ui.vectors import vectors_html
 
-FILE_ADDRESS = "pivotal/v1/file"  # of the API, relative to the page
+Query = Mapping[str, str]
 
-_STATES = {"idle": "Ready", "running": "Training", "stopping": "Stopping", "finished": "Finished",
-           "stopped": "Stopped", "failed": "Failed"}
+_STATES = {"idle": "Ready", "running": "Training", "pausing": "Pausing", "paused": "Paused", "stopping": "Stopping",
+           "finished": "Finished", "stopped": "Stopped", "failed": "Failed"}
 _PHASES = {"waiting": "Waiting for the host to be free", "loading": "Loading the checkpoint",
            "dataset": "Reading the dataset", "caching": "Encoding the images", "training": "Training",
            "sampling": "Drawing samples", "saving": "Saving"}
 
 
-def progress_html(view: JobView, label: Callable[[str], str] = str) -> str:
-    """`view` as a fragment; `label` gives the page's name of an option."""
-    pieces = [_part("head", _head(view), state=view.state), _part("problems", _problems(view, label))]
+def progress_html(view: JobView, label: Callable[[str], str] = str, card: str = "", query: Query | None = None) -> str:
+    """`view` as a fragment.
+
+    Args:
+        label: gives the page's name of an option.
+        card: what came of the run (ui/result.py); it stands in place of the bare list of files.
+        query: ``log`` draws the losses on a logarithmic axis.
+    """
+    pieces = [_part("head", _head(view), state=view.state), _part("controls", controls_html(view)),
+              _part("problems", _problems(view, label))]
     if view.state != "idle":
-        pieces += [_part("plan", _plan(view)), _part("chart", _chart(view)), _part("files", _files(view)),
-                   _part("samples", _samples(view)), _part("log", _log(view))]
+        pieces += [_part("notices", _notices(view, label)), _part("result", card), _part("plan", _plan(view)),
+                   _part("chart", _chart(view, bool((query or {}).get("log")))), _part("more", _more(view)),
+                   _part("files", "" if card else _files(view)), _part("log", _log(view))]
     return "".join(pieces)
 
 
@@ -53,8 +61,7 @@ def _head(view: JobView) -> str:
     if view.state == "idle":
         return ('<div class="pivotal-state">Ready</div><div class="pivotal-note">Progress, samples and the finished '
                 "files appear here. You may close the page: the run goes on, and is here when you come back.</div>")
-    done, of = _progress(view)
-    share = 100 * done / of if of else 0
+    share = 100 * _share(view)
     return (f'<div class="pivotal-state"><span class="pivotal-badge pivotal-{view.state}">{_STATES[view.state]}</span>'
             f'<span class="pivotal-name">{escape(view.name)}</span></div>'
             f'<div class="pivotal-bar" role="progressbar" aria-valuenow="{share:.0f}" aria-valuemin="0" '
@@ -63,16 +70,20 @@ def _head(view: JobView) -> str:
             f'<span>{"".join(_numbers(view))}</span></div>{_message(view)}')
 
 
-def _progress(view: JobView) -> tuple[int, int]:
-    """How much is done of how much: steps, or what the phase before the first step counts."""
+def _share(view: JobView) -> float:
+    """How much is done, 0 to 1: of the run, or of what the phase before the first step counts."""
     if view.step == 0 and view.phase_of and view.phase != "training":
-        return view.phase_done, view.phase_of
-    return view.step, view.of
+        return view.phase_done / view.phase_of
+    return view.share
 
 
 def _phase(view: JobView) -> str:
     steps = f"step {view.step} of {view.of}" if view.of else ""
-    if view.state not in ("running", "stopping"):
+    if view.minutes:
+        steps += f", {view.seconds / 60:.0f} of {view.minutes:g} minutes"
+    if view.state == "paused":
+        return f"{steps}; the model is the host's until you resume"
+    if view.state not in ("running", "pausing", "stopping"):
         return steps
     words = _PHASES.get(view.phase, view.phase or "Starting")
     if view.phase == "training":
@@ -86,12 +97,12 @@ def _numbers(view: JobView) -> list[str]:
     if view.loss is not None:
         smooth = f" (smoothed {view.smooth_loss:.4g})" if view.smooth_loss is not None else ""
         facts.append(("loss", f"{view.loss:.4g}{smooth}"))
-    if view.steps_per_second and view.state in ("running", "stopping"):
+    if view.steps_per_second and view.state in ("running", "pausing", "stopping"):
         rate = view.steps_per_second
         facts.append(("speed", f"{rate:.2f} it/s" if rate >= 1 else f"{1 / rate:.2f} s/it"))
     if view.seconds:
         facts.append(("time", duration(view.seconds)))
-    if view.seconds_left is not None and view.state == "running":
+    if view.seconds_left is not None and view.state in ("running", "pausing", "paused"):
         facts.append(("left", duration(view.seconds_left)))
     return [f'<span class="pivotal-fact"><b>{name}</b> {escape(text)}</span>' for name, text in facts]
 
@@ -129,15 +140,35 @@ def _plan(view: JobView) -> str:
 
 
 def _folded(title: str, lines: str) -> str:
-    return f'<details class="pivotal-fold"><summary>{title}</summary><ul>{lines}</ul></details>'
+    return f'<details class="pivotal-fold" data-fold="{title}"><summary>{title}</summary><ul>{lines}</ul></details>'
 
 
-def _chart(view: JobView) -> str:
-    chart = loss_chart(view.curve, view.measured)
-    if not chart:
+def _notices(view: JobView, label: Callable[[str], str]) -> str:
+    """What the user should know, in one place: the log scrolls away."""
+    if not view.notices:
         return ""
+    lines = "".join(f"<li>{f'<b>{escape(label(notice.key))}</b>: ' if notice.key else ''}{escape(notice.text)}"
+                    f"{f' <small>({notice.count} times)</small>' if notice.count > 1 else ''}</li>" for notice in view.notices)
+    return (f'<details class="pivotal-fold pivotal-notices" data-fold="notices" open><summary>Notices ({len(view.notices)})'
+            f"</summary><ul>{lines}</ul></details>")
+
+
+def _chart(view: JobView, log: bool) -> str:
+    chart = loss_chart(view.curve, view.measured, log=log) or '<div class="pivotal-chart pivotal-no-chart">No steps yet</div>'
+    scale = (f'<label class="pivotal-scale"><input type="checkbox" data-pivotal-ask="log"{" checked" if log else ""}>log scale'
+             "</label>")
     return ('<div class="pivotal-title">Loss <span class="pivotal-key-raw">each step</span> '
-            f'<span class="pivotal-key-smooth">smoothed</span>{_measured_key(view)}</div>{chart}{_hardest(view)}')
+            f'<span class="pivotal-key-smooth">smoothed</span>{_measured_key(view)}{scale}</div>{chart}')
+
+
+def _more(view: JobView) -> str:
+    """What not everybody needs, each folded."""
+    drawn = {"Learning rates": parts_chart(view.rate_curve, "learning rate of each part over steps"),
+             "Rates that the optimizer has found": parts_chart(view.estimate_curve, "estimated rate over steps", log=True),
+             "Loss by timestep": bars_chart(view.by_timestep, "mean loss in each band of timesteps, from clean to noise")}
+    folds = "".join(f'<details class="pivotal-fold" data-fold="{title}"><summary>{title}</summary>{chart}</details>'
+                    for title, chart in drawn.items() if chart)
+    return vectors_html(view) + folds + _hardest(view)
 
 
 def _measured_key(view: JobView) -> str:
@@ -164,34 +195,6 @@ def _files(view: JobView) -> str:
                    f"<code>{escape(str(path))}</code></li>" for path in view.files)
     return ('<div class="pivotal-title">Written: use the bold text in your prompts</div>'
             f'<ul class="pivotal-files">{rows}</ul>')
-
-
-def _samples(view: JobView) -> str:
-    """The newest images large, then all of them: a line for each step, a column for each prompt."""
-    if not view.samples:
-        return ""
-    by_step: dict[int, list[tuple[str, Path]]] = {}
-    for step, prompt, path in view.samples:
-        by_step.setdefault(step, []).append((prompt, path))
-    newest, *older = sorted(by_step, reverse=True)
-    large = "".join(f"<figure>{_image(path, newest, prompt)}<figcaption>{escape(prompt)}</figcaption></figure>"
-                    for prompt, path in by_step[newest])
-    lines = "".join(f'<div class="pivotal-sample-line"><span>{_step_words(step)}</span>'
-                    + "".join(_image(path, step, prompt) for prompt, path in by_step[step]) + "</div>"
-                    for step in older)
-    return (f'<div class="pivotal-title">Samples, {_step_words(newest)}</div>'
-            f'<div class="pivotal-newest">{large}</div>{lines}')
-
-
-def _step_words(step: int) -> str:
-    return f"step {step}" if step else "before training"
-
-
-def _image(path: Path, step: int, prompt: str) -> str:
-    # The step stands in the address so that a browser may keep the image, and does not show an older one.
-    address = f"{FILE_ADDRESS}?path={quote(str(path), safe='')}&amp;step={step}"
-    words = escape(prompt, quote=True)
-    return f'<a href="{address}" target="_blank" rel="noopener"><img src="{address}" alt="{words}" title="{words}"></a>'
 
 
 def _log(view: JobView) -> str:

@@ -17,6 +17,8 @@ from pivotal.config.options import Option, Table, walk
 from pivotal.ui.gradio_compat import html, keep_out_of_ui_config
 from pivotal.ui.widgets import as_typed, element_id, is_wide, label_of, token_classes
 
+OFF = "off"  # of a row that stays on the page and is not of the run
+
 
 def rows_editor(table: Table, rows: Sequence[Mapping[str, Any]]) -> Any:
     """Draws the editor with `rows` in it; the component returned holds them as JSON."""
@@ -34,7 +36,9 @@ def schema(table: Table) -> dict[str, Any]:
     fields = [_field(option) | {"switch": option.key == switch} for option in options]
     return {"id": element_id(table.key), "title": table.section.__name__, "fields": fields,
             "vectors": next(({"name": o.key, "count": o.spec.counts_as} for o in options if o.spec.counts_as), None),
-            "words": {"add": f"Add {table.section.__name__.lower()}", "duplicate": "Duplicate", "remove": "Delete",
+            "can_be_off": "enabled" not in {option.key for option in options},
+            "words": {"in_use": "In use", "in_use_help": "Off: stays here, and is left out of the run.",
+                      "add": f"Add {table.section.__name__.lower()}", "duplicate": "Duplicate", "remove": "Delete",
                       "more": "More options"}}
 
 
@@ -68,6 +72,6 @@ def rows_from_flat(flat: Mapping[str, Any], table: Table) -> list[dict[str, Any]
 
 
 def flat_from_rows(text: str, table: Table) -> dict[str, Any]:
-    """The text box's value as {"embeddings.0.placeholder": raw}, unchecked."""
-    rows = json.loads(text or "[]")
+    """The text box's value as {"embeddings.0.placeholder": raw}, unchecked; rows that are switched off are left out."""
+    rows = [{name: value for name, value in row.items() if name != OFF} for row in json.loads(text or "[]") if not row.get(OFF)]
     return {f"{table.key}.{index}.{name}": value for index, row in enumerate(rows) for name, value in row.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fake_host import FakeHost, write_dataset
+from pivotal.errors import OptionError
 from pivotal.hosts.forge import ForgeHost
 from pivotal.hosts.protocol import NetworkReader
 from pivotal.hosts.reforge import ReforgeHost
@@ -45,3 +46,15 @@ def test_more_bundled_embeddings_than_the_host_takes_are_told(told, family, fitt
     assert f"{fitting + 1} embeddings" in notice
     assert "save.bundle" not in told(FORGE, words=fitting + 1, family=family, **{"save.bundle": False})
     assert "save.bundle" not in told(NetworkReader(), words=fitting + 1, family=family)
+
+
+def test_a_checkpoint_whose_family_is_not_known_yet_is_not_taken_for_one_with_one_text_encoder(tmp_path):
+    host = FakeHost(tmp_path, "sdxl")
+    asked = {"name": "net", "dataset.folder": str(write_dataset(tmp_path / "images")), "dataset.captions": "own",
+             "dataset.templates": ["[name]"], "network.method": "lora", "targets.text_encoder_2": True}
+    host.family = "sd1"
+    with pytest.raises(OptionError) as told:
+        make_plan(asked, host)
+    assert told.value.problems == {"targets.text_encoder_2": "tiny has one text encoder; only SDXL has a second."}
+    host.family = "unknown"
+    assert make_plan(asked, host).config.targets.text_encoder_2

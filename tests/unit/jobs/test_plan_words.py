@@ -30,6 +30,15 @@ def test_several_sources_have_a_line_each_and_many_sizes_are_joined():
                         "1 steps are 0.1 epochs (1 images seen).")
 
 
+def test_what_is_held_out_is_named_with_its_images_and_counts_for_no_step():
+    held = PlannedConcept("held", "validation", 3, 0.0)
+    lines = plan_lines(replace(ONE, concepts=(*ONE.concepts, held)))
+    assert lines[:2] == ["cats: 50 images, 500 an epoch", "held (validation): 3 images, only measured on"]
+    assert lines[-1] == plan_sentence(ONE)
+    lines = plan_lines(replace(ONE, concepts=(*ONE.concepts, replace(held, images=1))))
+    assert lines[1].startswith("held (validation): 1 image,")
+
+
 def test_the_view_keeps_the_plan_and_its_words():
     view = fold(JobView(), TWO)
     assert view.plan is TWO and "others (regularization)" in view.log[-1]

@@ -1,0 +1,123 @@
+"""After a run, in a real browser on a tiny checkpoint: try its prompt, compare its saves, keep one of them."""
+
+import json
+import urllib.request
+
+import pytest
+import torch
+
+from fake_host import write_dataset
+from pivotal.formats.header import hashes_of
+from tiny import write_tiny
+
+from .conftest import WebUI, served, show_tab
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def webui(tmp_path_factory, open_page):
+    folder = tmp_path_factory.mktemp("after")
+    write_tiny(folder / "tiny.safetensors", dtype=torch.float32)
+    write_dataset(folder / "images", 3)
+    with served(folder / "data", "--checkpoint", str(folder / "tiny.safetensors")) as address:
+        yield WebUI(address, folder, open_page)
+
+
+def run(webui) -> None:
+    """Three steps with a copy after the first and the second, started by the API."""
+    options = {"name": "pair é&b", "dataset": {"folder": str(webui.data / "images"), "resolution": "64", "captions": "object"},
+               "embeddings": [{"placeholder": "zkteal", "token_count": 2, "initial_text": "green"}],
+               "network": {"method": "lora", "rank": 4}, "targets": {"learning_rate": 0.02},
+               "optimizer": {"learning_rate": 0.05}, "length": {"steps": 3}, "batch": {"size": 1}, "measure": {"images": 0},
+               "save": {"every_steps": 1}, "samples": {"every_steps": 3, "steps": 2,
+                                                       "prompts": ["a zkteal circle --w 64 --h 64", "a zkteal square"]}}
+    body = json.dumps({"options": options}).encode()
+    asked = urllib.request.Request(f"{webui.address}/pivotal/v1/jobs", body, {"Content-Type": "application/json"})
+    urllib.request.urlopen(asked, timeout=60).close()
+
+
+def posts(page, address: str):
+    """Waits for the answer to the next post there."""
+    return page.expect_response(lambda reply: reply.request.method == "POST" and reply.url.endswith(address))
+
+
+def test_a_result_is_tried_compared_and_one_save_kept(webui, screenshot):
+    run(webui)
+    page = webui.open_tab("Train")
+    card = page.locator(".pivotal-result").first
+    card.wait_for()
+    page.wait_for_function("document.querySelector('.pivotal-result-picture img').naturalWidth > 0")
+    screenshot(page, "1_card")
+    loras = webui.data / "data" / "models" / "Lora"
+    result = next(path for path in loras.glob("*.safetensors") if "-0" not in path.name)
+    assert page.locator(".pivotal-hash").first.inner_text() == hashes_of(result).tensors[:12]
+    tagged = f"<lora:{result.stem}:1> a zkteal circle"
+    assert card.locator("code").inner_text() == tagged
+
+    card.locator("[data-pivotal-try]").click()
+    box = page.locator("#txt2img_prompt textarea")
+    box.wait_for()
+    assert box.input_value() == tagged
+    steps = page.locator("#txt2img_steps input[type=number]")
+    steps.fill("2")
+    steps.blur()
+    page.locator("#txt2img_generate").click()
+    page.wait_for_function("text => document.querySelector('#html_info_txt2img').innerText.startsWith(text)", arg=tagged)
+    screenshot(page, "2_tried")
+
+    show_tab(page, "Train")
+    with posts(page, "/compare"):
+        card.locator("[data-pivotal-post=compare]").click()
+    page.locator(".pivotal-compare").wait_for()
+    page.locator("#pivotal_compare .pivotal-finished").wait_for()
+    images = page.locator(".pivotal-compare tbody img")
+    assert images.count() == 4 * 2, "without, two copies and the result, two prompts"
+    page.wait_for_function("Array.from(document.querySelectorAll('.pivotal-compare img')).every(i => i.naturalWidth > 0)")
+    heads = page.locator(".pivotal-compare tbody th > div:first-child").all_inner_texts()
+    assert heads == ["without", "step 1", "step 2", "result (step 3)"]
+    screenshot(page, "3_grid")
+
+    images.nth(2).click()
+    overlay = page.locator(".pivotal-enlarged.pivotal-open")
+    overlay.wait_for()
+    assert overlay.locator("p").inner_text().startswith("step 1: a zkteal circle")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("ArrowDown")
+    assert overlay.locator("p").inner_text().startswith("step 2: a zkteal square")
+    screenshot(page, "4_enlarged")
+    page.keyboard.press("Escape")
+    overlay.wait_for(state="hidden")
+
+    page.once("dialog", lambda dialog: dialog.accept())
+    with posts(page, "/compare/keep") as answer:
+        page.locator(".pivotal-compare tbody tr").nth(2).locator("[data-pivotal-post='compare/keep']").click()
+    assert answer.value.ok, answer.value.text()
+    page.locator("#pivotal_compare").get_by_text("3 files are put away").wait_for()
+    assert page.locator(".pivotal-compare").get_by_text("put away").count() == 2
+    screenshot(page, "5_kept")
+    assert [path.name for path in loras.glob("*.safetensors")] == [result.name]
+
+
+def test_files_are_found_added_and_compared(webui, screenshot):
+    page = webui.open_tab("Train")
+    show_tab(page, "Compare")
+    page.locator(".pivotal-chips button").first.wait_for()
+    page.locator("[data-pivotal-ask=find]").fill("pair")
+    page.locator(".pivotal-chips button").first.click()
+    assert page.locator("textarea[name=files]").input_value().startswith("pair")
+    page.locator("textarea[name=prompts]").fill("a {word} circle")
+    page.locator("input[name=strengths]").fill("0.5, strong")
+    with posts(page, "/compare") as answer:
+        page.locator("#pivotal_compare_form [data-pivotal-post=compare]").click()
+    assert answer.value.status == 422
+    page.locator("#pivotal_compare_form .pivotal-told").get_by_text("'strong'").wait_for()
+    screenshot(page, "1_refused")
+    page.locator("#pivotal_compare_form summary").click()
+    for name, text in (("strengths", "0.5, 1"), ("steps", "2"), ("seeds", "3, 4"), ("size", "64")):
+        page.locator(f"#pivotal_compare_form input[name={name}]").fill(text)
+    with posts(page, "/compare"):
+        page.locator("#pivotal_compare_form [data-pivotal-post=compare]").click()
+    page.wait_for_function("document.querySelectorAll('.pivotal-compare tbody img').length === 8")
+    page.locator("#pivotal_compare .pivotal-finished").wait_for()
+    screenshot(page, "2_grid")

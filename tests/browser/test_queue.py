@@ -1,0 +1,156 @@
+"""The Queue page under a user's hands: added, moved, edited, worked, continued, searched."""
+
+import json
+import urllib.request
+
+import pytest
+from safetensors.torch import save_file
+
+from fake_host import write_dataset
+from tiny import tiny_tensors
+
+from .conftest import WebUI, served, show_tab
+
+pytestmark = pytest.mark.browser
+
+NAME = '<b>bold</b> \U0001f600 "x"'
+
+
+@pytest.fixture(scope="module")
+def webui(tmp_path_factory, open_page):
+    folder = tmp_path_factory.mktemp("queue")
+    save_file({name: tensor.contiguous() for name, tensor in tiny_tensors("sd1").items()}, folder / "tiny.safetensors")
+    for name in ("images", "people/one", "people/two"):
+        write_dataset(folder / name, 3)
+    with served(folder / "data", "--checkpoint", str(folder / "tiny.safetensors")) as address:
+        yield WebUI(address, folder, open_page)
+
+
+def post(webui, path: str, body: dict) -> dict:
+    request = urllib.request.Request(f"{webui.address}/pivotal/v1/{path}", json.dumps(body).encode(),
+                                     {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=60) as reply:
+        return json.load(reply)
+
+
+def options(webui, name: str, steps: int = 2) -> dict:
+    return {"name": name, "dataset": {"folder": str(webui.data / "images"), "resolution": 64, "captions": "object"},
+            "length": {"steps": steps}, "batch": {"size": 1}, "measure": {"images": 0}, "samples": {"every_steps": 0},
+            "embeddings": [{"placeholder": f"zk{len(name)}", "token_count": 1}]}
+
+
+@pytest.fixture
+def page(webui):
+    page = webui.open_tab("Train")
+    page.locator(".pivotal-row").first.wait_for()
+    page.on("dialog", lambda dialog: dialog.accept())
+    yield page
+    page.close()
+
+
+def row(page, name: str):
+    return page.locator("#pivotal_queue .pivotal-part").filter(has=page.get_by_text(name, exact=True))
+
+
+def order(page) -> list[str]:
+    return page.locator("#pivotal_queue [data-state=waiting] .pivotal-queue-name").all_inner_texts()
+
+
+def wait_for_order(page, *names: str) -> None:
+    page.wait_for_function(
+        "names => JSON.stringify(Array.from(document.querySelectorAll('#pivotal_queue [data-state=waiting] .pivotal-queue-name'))"
+        ".map(e => e.innerText)) === JSON.stringify(names)", arg=list(names))  # fmt: skip
+
+
+def test_runs_wait_are_moved_edited_worked_and_remembered(webui, page, screenshot):
+    for name in ("first", "second", NAME):
+        post(webui, "queue", {"options": options(webui, name)})
+    show_tab(page, "Queue")
+    wait_for_order(page, "first", "second", NAME)
+    screenshot(page, "waiting")
+
+    row(page, NAME).get_by_title("Move to the top").click()
+    wait_for_order(page, NAME, "first", "second")
+    row(page, "first").get_by_title("Move down").click()
+    wait_for_order(page, NAME, "second", "first")
+
+    row(page, "second").get_by_text("Edit", exact=True).click()
+    page.locator("#pivotal_queue_editing").get_by_text("second").wait_for()
+    seed = page.locator("#pivotal_name :is(textarea, input)").first
+    assert seed.input_value() == "second"
+    seed.fill("renamed")
+    screenshot(page, "editing")
+    page.locator("#pivotal_add_to_queue").click()
+    page.locator("#pivotal_answer").get_by_text("'renamed' is changed").wait_for()
+    assert page.locator("#pivotal_queue_editing .pivotal-editing").count() == 0
+    show_tab(page, "Queue")
+    wait_for_order(page, NAME, "renamed", "first")
+
+    row(page, "first").get_by_text("Remove", exact=True).click()
+    wait_for_order(page, NAME, "renamed")
+    page.locator("#pivotal_queue").get_by_text("Start the queue", exact=True).click()
+    page.wait_for_function("document.querySelectorAll('#pivotal_queue [data-state=finished]').length === 2")
+    row(page, "renamed").get_by_text("Details", exact=True).click()
+    page.locator(".pivotal-queue-details .pivotal-log").wait_for()
+    details = page.locator(".pivotal-queue-details")
+    assert "zk6.safetensors" in details.inner_text() and "Finished after 2 steps" in details.inner_text()
+    screenshot(page, "history")
+    page.goto(f"{webui.address}/?__theme=dark")
+    show_tab(page, "Train")
+    show_tab(page, "Queue")
+    row(page, "renamed").get_by_text("Details", exact=True).click()
+    details.wait_for()
+    screenshot(page, "history_dark")
+
+    page.locator("#pivotal_queue [data-pivotal-ask=search]").fill("bold")
+    page.wait_for_function("document.querySelectorAll('#pivotal_queue [data-state=finished]').length === 1")
+    assert page.locator("#pivotal_queue [data-state=finished] .pivotal-queue-name").inner_text() == NAME
+    page.locator("#pivotal_queue [data-pivotal-ask=state]").select_option("failed")
+    page.wait_for_function("document.querySelectorAll('#pivotal_queue [data-state=finished]').length === 0")
+
+
+def test_one_recipe_is_added_over_folders_from_the_page(webui, page):
+    (made,) = post(webui, "queue", {"options": options(webui, "recipe")})["runs"]
+    show_tab(page, "Queue")
+    row(page, "recipe").get_by_text("Details", exact=True).click()
+    page.locator(".pivotal-queue-details summary").click()
+    form = page.locator(".pivotal-queue-details [data-pivotal-form]")
+    form.locator("[name=folder]").fill(str(webui.data / "nowhere"))
+    form.get_by_text("Add them to the queue").click()
+    form.locator(".pivotal-told.pivotal-error").wait_for()
+    form.locator("[name=folder]").fill(str(webui.data / "people"))
+    form.locator("[name=placeholder]").fill("zk{folder}")
+    form.get_by_text("Add them to the queue").click()
+    wait_for_order(page, "recipe", "one", "two")
+    for name in ("recipe", "one", "two"):
+        row(page, name).get_by_text("Remove", exact=True).click()
+        page.wait_for_function("name => !Array.from(document.querySelectorAll('#pivotal_queue .pivotal-queue-name'))"
+                               ".some(e => e.innerText === name)", arg=name)  # fmt: skip
+    assert made["state"] == "waiting"
+
+
+def test_a_second_press_on_train_waits_and_a_stopped_run_is_continued(webui, page, screenshot):
+    post(webui, "jobs", {"options": options(webui, "long", steps=100_000)})
+    page.locator(".pivotal-badge.pivotal-running").first.wait_for()
+    (_,) = post(webui, "queue", {"options": options(webui, "next")})["runs"]
+    show_tab(page, "Queue")
+    row(page, "next").get_by_text("Edit", exact=True).click()  # the quickest way to a form that is filled in
+    page.locator("#pivotal_queue_editing").get_by_text("next").wait_for()
+    page.locator("[data-pivotal-leave]").click()
+    page.locator("#pivotal_name :is(textarea, input)").first.fill("pressed")
+    page.locator("#pivotal_start").click()
+    page.locator("#pivotal_answer").get_by_text("Added to the queue").wait_for()
+    show_tab(page, "Queue")
+    wait_for_order(page, "next", "pressed")
+    screenshot(page, "running")
+    page.locator("#pivotal_queue").get_by_text("Stop after this run", exact=True).click()
+    page.locator("#pivotal_queue").get_by_text("Start the queue", exact=True).wait_for()
+    row(page, "long").get_by_text("Stop", exact=True).click()
+    page.locator("#pivotal_queue [data-state=stopped]").wait_for()
+    wait_for_order(page, "next", "pressed")
+    row(page, "long").get_by_text("Continue", exact=True).click()
+    page.locator("#pivotal_queue [data-state=running]").wait_for()
+    page.wait_for_function("/step [1-9]/.test(document.querySelector('#pivotal_queue [data-state=running]').innerText)")
+    post(webui, "job/stop", {})
+    page.locator("#pivotal_queue [data-state=stopped]").wait_for()
+    assert order(page) == ["next", "pressed"]
