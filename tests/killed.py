@@ -27,7 +27,7 @@ from fake_host import FakeHost, write_dataset
 from pivotal.formats import atomic
 from pivotal.formats.embedding_file import embedding_bytes
 from pivotal.formats.state_file import read_state
-from pivotal.jobs.checks import make_plan
+from pivotal.jobs.checks.plan import make_plan
 from pivotal.jobs.control import Control
 from pivotal.jobs.desk import work_through
 

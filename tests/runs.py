@@ -6,7 +6,7 @@ import hashlib
 
 import torch
 
-from pivotal.jobs.checks import make_plan
+from pivotal.jobs.checks.plan import make_plan
 from pivotal.jobs.control import Control
 from pivotal.jobs.desk import work_through
 

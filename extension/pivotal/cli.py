@@ -27,16 +27,16 @@ from pivotal.events import Event, Failed, Finished, Saved, StepDone, as_json
 from pivotal.hosts.embedded.app import EmbeddedShell, serve
 from pivotal.hosts.embedded.host import EmbeddedHost
 from pivotal.hosts.protocol import Host
-from pivotal.jobs.checks import Plan, make_plan
+from pivotal.jobs.checks.plan import Plan, make_plan
 from pivotal.jobs.control import Control
 from pivotal.jobs.desk import work_through
 from pivotal.jobs.launched import launched_device, launched_ranks, shared
-from pivotal.jobs.outlook import look_ahead
-from pivotal.jobs.outlook_words import disk_line, memory_lines, time_lines
-from pivotal.jobs.plan_words import plan_lines
-from pivotal.jobs.probe import probe
+from pivotal.jobs.outlook.outlook import look_ahead
+from pivotal.jobs.outlook.probe import probe
+from pivotal.jobs.outlook.words import disk_line, memory_lines, time_lines
 from pivotal.jobs.user_presets import presets_folder_in
-from pivotal.jobs.view import JobView, fold, words
+from pivotal.jobs.watch.plan_words import plan_lines
+from pivotal.jobs.watch.view import JobView, fold, words
 from pivotal.register import register
 from pivotal.training.ranks import Ranks
 

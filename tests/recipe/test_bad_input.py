@@ -11,7 +11,7 @@ from fake_host import FakeHost, write_dataset
 from pivotal.errors import OptionError, PivotalError
 from pivotal.events import Failed, Finished, Noticed
 from pivotal.formats import atomic
-from pivotal.jobs.checks import make_plan
+from pivotal.jobs.checks.plan import make_plan
 from pivotal.jobs.control import Control
 from pivotal.jobs.desk import Desk, work_through
 from runs import QUICK, carry_out, fingerprint

@@ -13,7 +13,7 @@ from fake_host import FakeHost
 from pivotal.errors import OptionError
 from pivotal.events import Failed, Finished, Noticed, Phase, Planned, StepDone
 from pivotal.formats.embedding_file import read_embedding
-from pivotal.jobs.checks import make_plan
+from pivotal.jobs.checks.plan import make_plan
 from pivotal.jobs.control import Control
 from pivotal.jobs.desk import work_through
 from runs import QUICK, carry_out, fingerprint

@@ -16,7 +16,7 @@ from pivotal.config.optimizers import EIGHT_BIT, FINDS_ITS_RATE, USUAL
 from pivotal.config.sections.pace import ScheduleKind
 from pivotal.events import StepDone
 from pivotal.hosts.embedded.host import EmbeddedHost
-from pivotal.jobs.checks import make_plan
+from pivotal.jobs.checks.plan import make_plan
 from pivotal.jobs.control import Control
 from pivotal.jobs.desk import work_through
 

@@ -19,8 +19,8 @@ from pivotal.formats.header import hashes_of, read_metadata
 from pivotal.formats.network_file import model_hash
 from pivotal.hosts.embedded.host import EmbeddedHost
 from pivotal.hosts.embedded.txt2img import Txt2Img
-from pivotal.jobs.compare_plan import make_compare_plan
-from pivotal.jobs.compare_saves import host_files, recipe_of, run_names, run_saves
+from pivotal.jobs.comparison.plan import make_compare_plan
+from pivotal.jobs.comparison.saves import host_files, recipe_of, run_names, run_saves
 from pivotal.jobs.desk import Desk
 from pivotal.models.generate import GenerateSettings
 from runs import carry_out, fingerprint

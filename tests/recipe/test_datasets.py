@@ -15,8 +15,8 @@ from pivotal.errors import OptionError
 from pivotal.events import Finished, Measured, Noticed, Planned, StepDone
 from pivotal.formats.embedding_file import read_embedding
 from pivotal.formats.network_file import read_network
-from pivotal.jobs.checks import make_plan, planned_run
-from pivotal.jobs.plan_words import plan_lines
+from pivotal.jobs.checks.plan import make_plan, planned_run
+from pivotal.jobs.watch.plan_words import plan_lines
 from runs import QUICK, carry_out, fingerprint
 
 

@@ -62,10 +62,10 @@ def test_a_vector_that_is_far_too_long_is_noticed_in_a_run(tmp_path):
 
 def test_looking_changes_nothing_and_comes_seldom(tmp_path, monkeypatch):
     images = write_dataset(tmp_path / "images")
-    monkeypatch.setattr("pivotal.jobs.insights.LEAST_SECONDS", 0.0)
-    monkeypatch.setattr("pivotal.jobs.insights.SHARE", 0.0)
+    monkeypatch.setattr("pivotal.jobs.watch.insights.LEAST_SECONDS", 0.0)
+    monkeypatch.setattr("pivotal.jobs.watch.insights.SHARE", 0.0)
     _, often = carry_out(FakeHost(tmp_path / "a"), images)
-    monkeypatch.setattr("pivotal.jobs.insights.LEAST_SECONDS", 1e9)
+    monkeypatch.setattr("pivotal.jobs.watch.insights.LEAST_SECONDS", 1e9)
     _, seldom = carry_out(FakeHost(tmp_path / "b"), images)
     assert [event.step for event in told(often)] == list(range(1, 9)) and [event.step for event in told(seldom)] == [1, 8]
     files = [(tmp_path / name / "embeddings" / "zkteal.safetensors").read_bytes() for name in "ab"]

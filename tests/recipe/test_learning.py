@@ -16,7 +16,7 @@ from PIL import Image
 
 from pivotal.hosts.embedded.host import EmbeddedHost
 from pivotal.hosts.embedded.txt2img import Txt2Img
-from pivotal.jobs.checks import make_plan
+from pivotal.jobs.checks.plan import make_plan
 from pivotal.jobs.control import Control
 from pivotal.jobs.desk import work_through
 from pivotal.models.generate import GenerateSettings

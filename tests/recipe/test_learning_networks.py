@@ -18,7 +18,7 @@ from safetensors import safe_open
 from pivotal.config.files import read_run_file
 from pivotal.hosts.embedded.host import EmbeddedHost
 from pivotal.hosts.embedded.txt2img import Txt2Img
-from pivotal.jobs.checks import make_plan
+from pivotal.jobs.checks.plan import make_plan
 from pivotal.jobs.desk import work_through
 from pivotal.jobs.runner import Control, Outcome
 from pivotal.models.generate import GenerateSettings

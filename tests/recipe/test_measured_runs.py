@@ -12,7 +12,7 @@ from fake_host import FakeHost, write_dataset
 from pivotal.errors import OptionError
 from pivotal.events import Finished, LossesTold, Measured, Noticed, Sampled, Saved, StepDone
 from pivotal.formats.embedding_file import read_embedding
-from pivotal.jobs.checks import make_plan
+from pivotal.jobs.checks.plan import make_plan
 from pivotal.jobs.control import Control
 from pivotal.jobs.desk import work_through
 from runs import QUICK, carry_out, fingerprint

@@ -13,7 +13,7 @@ from pivotal.errors import OptionError
 from pivotal.events import Failed, Finished, Noticed
 from pivotal.formats.network_delta import alpha_of, rank_of
 from pivotal.formats.network_file import read_network
-from pivotal.jobs.checks import make_plan
+from pivotal.jobs.checks.plan import make_plan
 from pivotal.models.layers import layers_of
 from runs import carry_out
 from tiny import write_tiny, write_truncated

@@ -27,7 +27,7 @@ from pivotal.events import (
 )
 from pivotal.formats.embedding_file import embedding_bytes
 from pivotal.jobs import runner
-from pivotal.jobs.checks import make_plan
+from pivotal.jobs.checks.plan import make_plan
 from pivotal.jobs.control import Control
 from pivotal.jobs.desk import work_through
 from pivotal.models.generate import GenerateSettings, conditioning_for, generate, negative_for

@@ -6,7 +6,7 @@ import pytest
 
 from fake_host import FakeHost, write_dataset
 from pivotal.config.presets import laid_under, list_presets
-from pivotal.jobs.checks import make_plan
+from pivotal.jobs.checks.plan import make_plan
 from pivotal.jobs.control import Control
 from pivotal.jobs.desk import work_through
 

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from fake_host import FakeHost, write_dataset
 from pivotal.config.build import flat_from_nested
 from pivotal.errors import OptionError
-from pivotal.jobs.checks import make_plan
+from pivotal.jobs.checks.plan import make_plan
 from pivotal.jobs.launched import shared
 from pivotal.training.ranks import Alone
 from tiny import write_tiny

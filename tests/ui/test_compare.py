@@ -12,10 +12,10 @@ from fastapi.testclient import TestClient
 from fake_host import FakeHost, write_dataset
 from pivotal.api.routes import attach_routes
 from pivotal.config.options import walk
-from pivotal.jobs.compare import CompareView
-from pivotal.jobs.compare_plan import Column
-from pivotal.jobs.compare_saves import Save
-from pivotal.jobs.compare_settings import Comparison, numbers
+from pivotal.jobs.comparison.comparisons import CompareView
+from pivotal.jobs.comparison.plan import Column
+from pivotal.jobs.comparison.saves import Save
+from pivotal.jobs.comparison.settings import Comparison, numbers
 from pivotal.jobs.desk import Desk
 from pivotal.jobs.result import Result
 from pivotal.models.generate import GenerateSettings

@@ -7,11 +7,11 @@ from fastapi.testclient import TestClient
 
 from fake_host import FakeHost, write_dataset
 from pivotal.api.routes import attach_routes
-from pivotal.jobs.checks import make_plan
+from pivotal.jobs.checks.plan import make_plan
 from pivotal.jobs.desk import Desk
-from pivotal.jobs.estimate import memory, trained_values
-from pivotal.jobs.outlook import offers
-from pivotal.jobs.outlook_words import duration, step_words
+from pivotal.jobs.outlook.estimate import memory, trained_values
+from pivotal.jobs.outlook.outlook import offers
+from pivotal.jobs.outlook.words import duration, step_words
 from pivotal.register import panels
 from pivotal.ui.plan import plan_html
 from runs import QUICK, fingerprint

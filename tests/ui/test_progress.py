@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pivotal.events import ImageLoss, Planned, PlannedBucket, PlannedConcept, VectorTold
-from pivotal.jobs.view import JobView, Notice
+from pivotal.jobs.watch.view import JobView, Notice
 from pivotal.ui.chart import bars_chart, loss_chart, parts_chart
 from pivotal.ui.progress import duration, progress_html, view_version
 from pivotal.ui.samples import MORE, ROWS, samples_html, samples_version

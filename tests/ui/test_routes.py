@@ -16,7 +16,7 @@ from fake_host import FakeHost, write_dataset
 from pivotal.api.plain import plain
 from pivotal.api.routes import attach_routes
 from pivotal.jobs.desk import Desk
-from pivotal.jobs.view import JobView
+from pivotal.jobs.watch.view import JobView
 from pivotal.prompts.counting import count_tokens
 from pivotal.register import panels
 

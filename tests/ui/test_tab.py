@@ -15,7 +15,7 @@ from pivotal.config.train import TrainConfig
 from pivotal.errors import HostError, PivotalError
 from pivotal.hosts.protocol import Checkpoint
 from pivotal.jobs.desk import Desk
-from pivotal.jobs.view import JobView
+from pivotal.jobs.watch.view import JobView
 from pivotal.register import register
 from pivotal.ui.demo import demo_run
 from pivotal.ui.form import Form

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from pivotal.api.http import Refused, Served, answer, body_of, text_in
 from pivotal.api.plain import plain
 from pivotal.errors import OptionError, PivotalError
-from pivotal.jobs.compare import Comparisons
+from pivotal.jobs.comparison.comparisons import Comparisons
 from pivotal.jobs.signed import sign
 
 _LONGEST_NAME = 300  # characters
@@ -29,7 +29,7 @@ class CompareRoutes:
                 ("/compare/keep", "POST", self.keep)]
 
     async def start(self, request: Request) -> Response:
-        """{"run" or "files", "prompts", "strengths", "seeds", "size", "steps", ...} (jobs/compare_settings.py): the id."""
+        """{"run" or "files", "prompts", "strengths", "seeds", "size", "steps", ...} (jobs/comparison/settings.py): the id."""
         body = await body_of(request)
         flat = {key: ", ".join(map(str, value)) if key in ("strengths", "seeds") and isinstance(value, list) else value
                 for key, value in body.items()}

@@ -14,7 +14,7 @@ from starlette.responses import FileResponse, Response
 from pivotal.api.http import Refused, Served, answer, body_of, options_in
 from pivotal.errors import OptionError, PivotalError
 from pivotal.jobs.desk import Desk
-from pivotal.jobs.view import BUSY, sample_address
+from pivotal.jobs.watch.view import BUSY, sample_address
 
 _KEPT = {"Cache-Control": "private, max-age=3600"}  # of one run; another has another address
 _LARGEST = 1024  # px of a small image

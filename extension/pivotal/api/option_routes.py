@@ -19,11 +19,11 @@ from pivotal.config.train import TrainConfig
 from pivotal.errors import OptionError, PivotalError
 from pivotal.jobs.desk import Desk
 from pivotal.jobs.glance import glance
-from pivotal.jobs.outlook import Outlook
-from pivotal.jobs.plan_words import plan_lines
+from pivotal.jobs.outlook.outlook import Outlook
 from pivotal.jobs.schedule_preview import courses
 from pivotal.jobs.signed import sign
 from pivotal.jobs.user_presets import presets_folder
+from pivotal.jobs.watch.plan_words import plan_lines
 
 _FOR_OTHERS = ("dataset.folder", "embeddings")  # problems that decide nothing about learning rates
 _LONGEST_FILE = 1_000_000  # characters of an import

@@ -11,13 +11,13 @@ from pivotal.errors import FormatError
 from pivotal.events import Noticed
 from pivotal.hosts.protocol import Host
 from pivotal.jobs.control import Control
-from pivotal.jobs.insights import Insights
 from pivotal.jobs.measuring import Measuring
 from pivotal.jobs.outputs import Artifact, Outputs
 from pivotal.jobs.previews import Previews
 from pivotal.jobs.rhythm import Rhythm
 from pivotal.jobs.saving import Saving
 from pivotal.jobs.trainees import Attached
+from pivotal.jobs.watch.insights import Insights
 from pivotal.training.session import Session
 
 

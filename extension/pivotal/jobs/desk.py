@@ -12,16 +12,16 @@ from typing import Any
 from pivotal.errors import OptionError, PivotalError
 from pivotal.events import Emit, Event, Failed, Planned
 from pivotal.hosts.protocol import Host
-from pivotal.jobs.checks import Plan, make_plan, planned_run
-from pivotal.jobs.compare import Comparisons
+from pivotal.jobs.checks.plan import Plan, make_plan, planned_run
+from pivotal.jobs.comparison.comparisons import Comparisons
 from pivotal.jobs.control import Control
 from pivotal.jobs.dataset_plan import usual_resolution
 from pivotal.jobs.memory import is_out_of_memory, let_go, out_of_memory
-from pivotal.jobs.outlook import Outlooks
+from pivotal.jobs.outlook.outlook import Outlooks
 from pivotal.jobs.queue.queue import RunQueue
-from pivotal.jobs.recent import Recent
 from pivotal.jobs.runner import Outcome, Run
-from pivotal.jobs.view import JobView, State, fold, words
+from pivotal.jobs.watch.recent import Recent
+from pivotal.jobs.watch.view import JobView, State, fold, words
 from pivotal.tools.dataset.datasets import Datasets
 from pivotal.training.ranks import Ranks
 

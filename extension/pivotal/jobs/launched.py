@@ -19,7 +19,7 @@ from torch import distributed
 from pivotal.errors import OptionError, PivotalError
 from pivotal.hosts.elsewhere import Elsewhere
 from pivotal.hosts.protocol import Host
-from pivotal.jobs.checks import Plan
+from pivotal.jobs.checks.plan import Plan
 from pivotal.training.ranks import Alone, Ranks, Together
 
 PATIENCE = timedelta(hours=2)  # that others wait while the first process draws samples or writes

@@ -20,7 +20,7 @@ from pivotal.formats.embedding_file import embedding_bytes
 from pivotal.formats.network_file import network_bytes
 from pivotal.formats.state_file import State, write_state
 from pivotal.hosts.protocol import Host
-from pivotal.jobs.checks import Plan
+from pivotal.jobs.checks.plan import Plan
 from pivotal.jobs.metadata import card, common_metadata, embedding_metadata, network_metadata
 from pivotal.jobs.paths import Mark, RunPaths, embedding_path, network_path
 from pivotal.jobs.resuming import plain_options

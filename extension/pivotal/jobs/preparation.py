@@ -16,7 +16,7 @@ from pivotal.errors import OptionError
 from pivotal.events import Emit, Noticed, Phase
 from pivotal.formats.kept_files import clean, size_words
 from pivotal.jobs.batches import DatasetBatches
-from pivotal.jobs.checks import Plan
+from pivotal.jobs.checks.plan import Plan
 from pivotal.jobs.dataset_plan import order_of, views_of
 from pivotal.jobs.trainees import Trainees
 from pivotal.models.checkpointing import checkpoint_model

@@ -14,7 +14,7 @@ from pivotal.errors import FormatError, OptionError
 from pivotal.formats.header import Hashes, hashes_of
 from pivotal.hosts.protocol import Folders
 from pivotal.jobs.paths import RunPaths, network_path, run_paths
-from pivotal.jobs.view import JobView
+from pivotal.jobs.watch.view import JobView
 from pivotal.prompts.placeholders import find_placeholders, safe_file_name
 
 

@@ -12,8 +12,8 @@ from pivotal.config.train import TrainConfig
 from pivotal.errors import FormatError
 from pivotal.formats.state_file import State, read_state
 from pivotal.hosts.protocol import Host
+from pivotal.jobs.checks.problems import Problems
 from pivotal.jobs.paths import run_paths
-from pivotal.jobs.problems import Problems
 
 _MOVED = re.compile(r"concepts\.\d+\.(?:folder|name)")  # as the dataset's folder
 # What may differ when a run is resumed, because it decides nothing about the steps that are done.

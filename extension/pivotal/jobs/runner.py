@@ -15,15 +15,14 @@ from pivotal.formats.atomic import remove_leftovers, write_text
 from pivotal.hosts.protocol import Host
 from pivotal.jobs.after_step import AfterStep
 from pivotal.jobs.batches import DatasetBatches
-from pivotal.jobs.checks import Plan
+from pivotal.jobs.checks.images import image_notices
+from pivotal.jobs.checks.plan import Plan
 from pivotal.jobs.control import Control
 from pivotal.jobs.dataset_plan import planned
-from pivotal.jobs.image_checks import image_notices
 from pivotal.jobs.image_losses import tell_losses
-from pivotal.jobs.insights import Insights
-from pivotal.jobs.journal import journal
 from pivotal.jobs.ledger import Ledger
-from pivotal.jobs.logs import logs
+from pivotal.jobs.logs.journal import journal
+from pivotal.jobs.logs.run_logs import logs
 from pivotal.jobs.measuring import Measuring
 from pivotal.jobs.memory import empty_device, is_out_of_memory
 from pivotal.jobs.outputs import Artifact, Outputs, preview_of
@@ -33,7 +32,8 @@ from pivotal.jobs.preparation import make_batches, make_room, make_session, prep
 from pivotal.jobs.previews import Previews
 from pivotal.jobs.saving import Saving, reason
 from pivotal.jobs.trainees import Attached, Trainees, make_trainees
-from pivotal.jobs.watching import Watching
+from pivotal.jobs.watch.insights import Insights
+from pivotal.jobs.watch.watching import Watching
 from pivotal.models.diffusion import DiffusionModel
 from pivotal.training.loop import train
 from pivotal.training.ranks import Alone, Ranks

@@ -11,7 +11,7 @@ from pivotal.errors import FormatError, HostError, TrainingError
 from pivotal.events import Emit, Noticed, Saved
 from pivotal.formats.atomic import write_bytes
 from pivotal.hosts.protocol import Host
-from pivotal.jobs.checks import Plan
+from pivotal.jobs.checks.plan import Plan
 from pivotal.jobs.control import Control
 from pivotal.jobs.ledger import Ledger
 from pivotal.jobs.outputs import Artifact, keep_older, save_state

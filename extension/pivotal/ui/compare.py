@@ -9,10 +9,10 @@ import gradio as gr
 
 from pivotal.config.options import Option, walk
 from pivotal.hosts.protocol import Folders
-from pivotal.jobs.compare import CompareView
-from pivotal.jobs.compare_plan import WORD, Column, words_in
-from pivotal.jobs.compare_saves import RESULT, Save, host_files, run_names
-from pivotal.jobs.compare_settings import Comparison
+from pivotal.jobs.comparison.comparisons import CompareView
+from pivotal.jobs.comparison.plan import WORD, Column, words_in
+from pivotal.jobs.comparison.saves import RESULT, Save, host_files, run_names
+from pivotal.jobs.comparison.settings import Comparison
 from pivotal.jobs.signed import sign
 from pivotal.ui.buttons import add_button, copy_button, post_button, try_button
 from pivotal.ui.gradio_compat import html, slot

@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 from json import dumps
 
-from pivotal.jobs.view import BUSY, JobView
+from pivotal.jobs.watch.view import BUSY, JobView
 
 _DISCARD = ("Stop and delete what this run has written? Its copies, samples, state and result go, also those from before it was "
             "resumed; files that it had replaced come back.")

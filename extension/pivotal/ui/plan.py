@@ -9,11 +9,11 @@ from typing import Any
 
 from pivotal.config.train import TrainConfig
 from pivotal.formats.kept_files import size_words
-from pivotal.jobs.outlook import Offer, Outlook
-from pivotal.jobs.outlook_words import disk_line, is_tight, memory_lines, time_lines
-from pivotal.jobs.plan_words import plan_lines
-from pivotal.jobs.shown_captions import ShownCaption
+from pivotal.jobs.outlook.captions import ShownCaption
+from pivotal.jobs.outlook.outlook import Offer, Outlook
+from pivotal.jobs.outlook.words import disk_line, is_tight, memory_lines, time_lines
 from pivotal.jobs.signed import sign
+from pivotal.jobs.watch.plan_words import plan_lines
 from pivotal.prompts.placeholders import find_placeholders
 from pivotal.ui.labels import label_of_key
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from html import escape
 
-from pivotal.jobs.plan_words import bucket_words, concept_words, plan_sentence
-from pivotal.jobs.view import JobView
+from pivotal.jobs.watch.plan_words import bucket_words, concept_words, plan_sentence
+from pivotal.jobs.watch.view import JobView
 from pivotal.ui.chart import bars_chart, loss_chart, parts_chart
 from pivotal.ui.controls import controls_html
 from pivotal.ui.vectors import vectors_html

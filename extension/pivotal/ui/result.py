@@ -10,7 +10,7 @@ from pathlib import Path
 from pivotal.hosts.protocol import Folders
 from pivotal.jobs.result import Result, ResultFile, result_of
 from pivotal.jobs.signed import sign
-from pivotal.jobs.view import JobView
+from pivotal.jobs.watch.view import JobView
 from pivotal.ui.buttons import copy_button, page_button, post_button, try_button
 
 PICTURE = 256  # px

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from pivotal.jobs.view import JobView, sample_address
+from pivotal.jobs.watch.view import JobView, sample_address
 
 ROWS, MORE, MOST = 12, 100, 2000  # steps that are shown at first, with each press, and at most
 _LARGE, _SMALL = 256, 128  # px of the pictures that are loaded

@@ -14,7 +14,7 @@ import gradio as gr
 from pivotal.config.train import TrainConfig
 from pivotal.errors import OptionError, PivotalError
 from pivotal.jobs.desk import Desk
-from pivotal.jobs.outlook import Outlook
+from pivotal.jobs.outlook.outlook import Outlook
 from pivotal.ui.compare import draw_compare_page
 from pivotal.ui.courses import draw_courses
 from pivotal.ui.dataset import draw_dataset_page

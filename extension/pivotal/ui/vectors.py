@@ -5,8 +5,8 @@ from __future__ import annotations
 from html import escape
 
 from pivotal.events import VectorTold
-from pivotal.jobs.view import JobView
-from pivotal.jobs.watching import GROWN
+from pivotal.jobs.watch.view import JobView
+from pivotal.jobs.watch.watching import GROWN
 
 _HELP = (f"Length: its norm, and how many times the median norm of the encoder's own tokens that is; from {GROWN:g} times on it "
          "drowns other words. Drift: 0 points where it began, 1 is a right angle to that. Nearest: the tokens that point most "

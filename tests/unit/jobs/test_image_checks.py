@@ -11,7 +11,7 @@ from pivotal.config.train import TrainConfig
 from pivotal.data.captions import Captions
 from pivotal.data.concepts import Concept
 from pivotal.data.folder import Item
-from pivotal.jobs.image_checks import image_notices, mask_problems
+from pivotal.jobs.checks.images import image_notices, mask_problems
 
 
 def notices(sizes, usual=512, folder=Path("none"), **changes):

@@ -11,7 +11,7 @@ from pivotal.config.build import build
 from pivotal.config.sections.logs import Logs
 from pivotal.config.train import TrainConfig
 from pivotal.events import Finished, Measured, Noticed, Sampled, StepDone
-from pivotal.jobs.logs import log_problems, logs
+from pivotal.jobs.logs.run_logs import log_problems, logs
 from pivotal.jobs.paths import RunPaths
 from plain_events import fields, records
 
@@ -143,8 +143,8 @@ def test_nobody_is_asked_for_a_key(tmp_path, monkeypatch):
 
 
 def test_a_missing_package_is_said_before_the_run(monkeypatch):
-    monkeypatch.setattr("pivotal.jobs.logs.find_spec", lambda name: None)
+    monkeypatch.setattr("pivotal.jobs.logs.run_logs.find_spec", lambda name: None)
     assert "pip install wandb" in log_problems(Logs(wandb="cats"))["logs.wandb"]
     assert log_problems(Logs(wandb=" ")) == {}
-    monkeypatch.setattr("pivotal.jobs.logs.find_spec", lambda name: object())
+    monkeypatch.setattr("pivotal.jobs.logs.run_logs.find_spec", lambda name: object())
     assert log_problems(Logs(wandb="cats")) == {}

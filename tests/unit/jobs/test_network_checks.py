@@ -9,7 +9,7 @@ from pivotal.errors import OptionError
 from pivotal.hosts.forge import ForgeHost
 from pivotal.hosts.protocol import NetworkReader
 from pivotal.hosts.reforge import ReforgeHost
-from pivotal.jobs.checks import make_plan
+from pivotal.jobs.checks.plan import make_plan
 
 FORGE = ForgeHost.network_reader
 

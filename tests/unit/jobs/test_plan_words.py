@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from pivotal.events import Planned, PlannedBucket, PlannedConcept, as_json
-from pivotal.jobs.plan_words import plan_lines, plan_sentence
-from pivotal.jobs.view import JobView, fold
+from pivotal.jobs.watch.plan_words import plan_lines, plan_sentence
+from pivotal.jobs.watch.view import JobView, fold
 
 # 50 images with 10 repeats in batches of 4, two of them an update: 62.5 steps an epoch (bmaltais issue 491 asks for this sum).
 ONE = Planned(50, (PlannedConcept("cats", "training", 50, 500.0),), (PlannedBucket((512, 768), 50, 0.031),), 500.0, 125.0, 4, 2,

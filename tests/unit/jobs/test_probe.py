@@ -8,13 +8,13 @@ import torch
 
 from fake_host import FakeHost, write_dataset
 from pivotal.errors import HostError
-from pivotal.jobs.checks import make_plan
+from pivotal.jobs.checks.plan import make_plan
 from pivotal.jobs.control import Control
 from pivotal.jobs.dataset_plan import usual_resolution
 from pivotal.jobs.desk import work_through
-from pivotal.jobs.estimate_time import times
-from pivotal.jobs.peak import Peak
-from pivotal.jobs.probe import Probed, probe, speed_key
+from pivotal.jobs.outlook.peak import Peak
+from pivotal.jobs.outlook.probe import Probed, probe, speed_key
+from pivotal.jobs.outlook.time_needed import times
 from runs import QUICK, fingerprint
 
 LORA = {"network.method": "lora", "network.rank": 4}

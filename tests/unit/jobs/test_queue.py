@@ -14,7 +14,7 @@ from pivotal.hosts.protocol import Checkpoint, Folders
 from pivotal.jobs.paths import run_paths
 from pivotal.jobs.queue.lease import Lease
 from pivotal.jobs.queue.queue import RunQueue
-from pivotal.jobs.view import JobView
+from pivotal.jobs.watch.view import JobView
 
 
 class FakeDesk:

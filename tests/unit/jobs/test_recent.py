@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pivotal.events import Noticed
-from pivotal.jobs.recent import AT_ONCE, KEPT, Recent
+from pivotal.jobs.watch.recent import AT_ONCE, KEPT, Recent
 
 
 def filled(count):

@@ -10,7 +10,7 @@ from pivotal.config.build import build
 from pivotal.config.train import TrainConfig
 from pivotal.hosts.protocol import Folders
 from pivotal.jobs.result import prompt_to_try, result_of
-from pivotal.jobs.view import JobView
+from pivotal.jobs.watch.view import JobView
 
 FOLDERS = Folders(Path("/host/embeddings"), Path("/host/loras"), Path("/host/pivotal"))
 NETWORK, WORD = FOLDERS.loras / "mara.safetensors", FOLDERS.embeddings / "zkmara.safetensors"

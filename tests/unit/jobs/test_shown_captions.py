@@ -2,10 +2,10 @@
 
 from fake_host import FakeHost, write_dataset
 from pivotal.jobs import batches as batches_module
-from pivotal.jobs.checks import make_plan
+from pivotal.jobs.checks.plan import make_plan
 from pivotal.jobs.control import Control
 from pivotal.jobs.desk import work_through
-from pivotal.jobs.shown_captions import first_captions
+from pivotal.jobs.outlook.captions import first_captions
 from runs import QUICK
 
 

@@ -28,8 +28,8 @@ from pivotal.events import (
     VectorTold,
     as_json,
 )
-from pivotal.jobs.curve import MOST, grown
-from pivotal.jobs.view import LOG, SAMPLES, JobView, Notice, fold
+from pivotal.jobs.watch.curve import MOST, grown
+from pivotal.jobs.watch.view import LOG, SAMPLES, JobView, Notice, fold
 
 
 def steps(first, last, of=1000, seconds=0.5):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pivotal.config.sections.embedding import Embedding
 from pivotal.events import Noticed, Planned, StepDone, VectorsTold, VectorTold
-from pivotal.jobs.watching import Watching
+from pivotal.jobs.watch.watching import Watching
 
 ROWS = (Embedding(placeholder="one"), Embedding(placeholder="two"))
 

@@ -16,7 +16,7 @@ from pivotal.jobs.queue.entries import Entry, new_id, now
 from pivotal.jobs.queue.journals import ending_of, journal_size, size_of
 from pivotal.jobs.queue.lease import Lease
 from pivotal.jobs.queue.store import NoSuchRun, Store
-from pivotal.jobs.view import JobView
+from pivotal.jobs.watch.view import JobView
 
 log = logging.getLogger(__name__)
 

@@ -14,9 +14,9 @@ from pivotal.config.train import TrainConfig
 from pivotal.errors import LogError
 from pivotal.events import Emit, Event, Measured, Noticed, Sampled, StepDone
 from pivotal.formats.event_file import EventFile
-from pivotal.jobs.log_numbers import numbers, sample_title
+from pivotal.jobs.logs.numbers import numbers, sample_title
+from pivotal.jobs.logs.wandb_log import WandbLog
 from pivotal.jobs.paths import RunPaths
-from pivotal.jobs.wandb_log import WandbLog
 
 
 class Log(Protocol):

@@ -14,7 +14,7 @@ from pivotal.data.captions import longest_in_chunks
 from pivotal.embeddings.initialize import vector_count
 from pivotal.hosts.protocol import Host
 from pivotal.jobs.batches import ranks_of
-from pivotal.jobs.checks import Plan
+from pivotal.jobs.checks.plan import Plan
 from pivotal.jobs.continued import base_vectors
 from pivotal.jobs.dataset_plan import order_of, usual_resolution, views_of
 from pivotal.prompts.chunks import caption_units, count_cells

@@ -16,8 +16,8 @@ from pivotal.config.train import TrainConfig
 from pivotal.errors import OptionError
 from pivotal.formats.header import read_metadata
 from pivotal.hosts.protocol import Folders
-from pivotal.jobs.compare_saves import Save, listed_saves, recipe_of, run_saves
-from pivotal.jobs.compare_settings import MOST_IMAGES, Comparison
+from pivotal.jobs.comparison.saves import Save, listed_saves, recipe_of, run_saves
+from pivotal.jobs.comparison.settings import MOST_IMAGES, Comparison
 from pivotal.jobs.paths import run_paths
 from pivotal.jobs.result import with_words, words_of
 from pivotal.models.generate import GenerateSettings

@@ -16,7 +16,7 @@ from pivotal.config.train import TrainConfig
 from pivotal.errors import LogError
 from pivotal.events import Event, Measured, Sampled, StepDone
 from pivotal.formats.atomic import write_text
-from pivotal.jobs.log_numbers import numbers, sample_title
+from pivotal.jobs.logs.numbers import numbers, sample_title
 
 _NEEDS_NO_LOGIN = ("offline", "dryrun", "disabled")  # values of WANDB_MODE
 

@@ -8,9 +8,9 @@ from pivotal.config.train import TrainConfig
 from pivotal.errors import OptionError
 from pivotal.formats.network_file import NetworkFile
 from pivotal.hosts.protocol import Host
+from pivotal.jobs.checks.problems import Problems, family_of
 from pivotal.jobs.continued import KEY, read_base
 from pivotal.jobs.paths import network_path
-from pivotal.jobs.problems import Problems, family_of
 from pivotal.networks.choose import block_problems
 from pivotal.networks.methods import rank_problem, supports
 from pivotal.networks.settings import LayerSettings

@@ -11,9 +11,9 @@ from pivotal.data.captions import Captions, longest_in_chunks
 from pivotal.embeddings.initialize import vector_count
 from pivotal.errors import FormatError, HostError
 from pivotal.hosts.protocol import Host
+from pivotal.jobs.checks.problems import Problems, family_of
 from pivotal.jobs.continued import base_vectors
 from pivotal.jobs.paths import embedding_path
-from pivotal.jobs.problems import Problems, family_of
 from pivotal.prompts.chunks import tokenize_caption
 from pivotal.prompts.placeholders import find_placeholders, placeholder_problems
 

@@ -18,10 +18,10 @@ from PIL.PngImagePlugin import PngInfo
 from pivotal.errors import FormatError, PivotalError
 from pivotal.formats.atomic import write_bytes
 from pivotal.hosts.protocol import Host
-from pivotal.jobs.compare_draw import Cell, Drawing
-from pivotal.jobs.compare_keep import Kept, keep_only
-from pivotal.jobs.compare_plan import Column, ComparePlan, key_of, make_compare_plan
-from pivotal.jobs.compare_saves import Save, fresh_folder
+from pivotal.jobs.comparison.draw import Cell, Drawing
+from pivotal.jobs.comparison.keep import Kept, keep_only
+from pivotal.jobs.comparison.plan import Column, ComparePlan, key_of, make_compare_plan
+from pivotal.jobs.comparison.saves import Save, fresh_folder
 from pivotal.models.diffusion import DiffusionModel
 
 log = logging.getLogger(__name__)

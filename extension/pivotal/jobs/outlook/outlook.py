@@ -11,14 +11,14 @@ import torch
 from pivotal.config.train import TrainConfig
 from pivotal.events import Planned
 from pivotal.hosts.protocol import Host
-from pivotal.jobs.checks import Plan, make_plan, planned_run
+from pivotal.jobs.checks.images import image_notices
+from pivotal.jobs.checks.plan import Plan, make_plan, planned_run
 from pivotal.jobs.dataset_plan import usual_resolution
-from pivotal.jobs.estimate import Disk, Memory, disk, memory
-from pivotal.jobs.estimate_time import Times, times
-from pivotal.jobs.image_checks import image_notices
 from pivotal.jobs.memory import remedies
-from pivotal.jobs.probe import Probed, probe, speed_key
-from pivotal.jobs.shown_captions import ShownCaption, first_captions
+from pivotal.jobs.outlook.captions import ShownCaption, first_captions
+from pivotal.jobs.outlook.estimate import Disk, Memory, disk, memory
+from pivotal.jobs.outlook.probe import Probed, probe, speed_key
+from pivotal.jobs.outlook.time_needed import Times, times
 
 MOST_REMEMBERED = 32  # measurements
 

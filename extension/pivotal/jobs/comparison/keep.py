@@ -13,7 +13,7 @@ from pivotal.formats.atomic import write_bytes
 from pivotal.formats.network_file import hashed_bytes
 from pivotal.formats.reading import read_safetensors
 from pivotal.hosts.protocol import Folders, Host
-from pivotal.jobs.compare_saves import BESIDE, RESULT, Save, fresh_folder, recipe_of, run_saves, words_folder
+from pivotal.jobs.comparison.saves import BESIDE, RESULT, Save, fresh_folder, recipe_of, run_saves, words_folder
 from pivotal.jobs.paths import embedding_path, network_path, run_paths
 
 _CARD = (".json", ".preview.png")  # beside a network's file, with its stem

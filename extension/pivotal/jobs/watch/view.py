@@ -27,8 +27,8 @@ from pivotal.events import (
     VectorsTold,
     VectorTold,
 )
-from pivotal.jobs.curve import Point, Rates, grown, lengthened
-from pivotal.jobs.event_words import words
+from pivotal.jobs.watch.curve import Point, Rates, grown, lengthened
+from pivotal.jobs.watch.event_words import words
 
 State = Literal["idle", "running", "pausing", "paused", "stopping", "finished", "stopped", "failed"]
 BUSY: tuple[State, ...] = ("running", "pausing", "paused", "stopping")  # a run is there, if only to be resumed

@@ -18,12 +18,12 @@ from pivotal.data.view import View
 from pivotal.errors import HostError
 from pivotal.hosts.protocol import Host
 from pivotal.jobs.batches import DatasetBatches
-from pivotal.jobs.checks import Plan
+from pivotal.jobs.checks.plan import Plan
 from pivotal.jobs.dataset_plan import views_of
 from pivotal.jobs.memory import empty_device, is_out_of_memory, let_go
-from pivotal.jobs.peak import Peak
+from pivotal.jobs.outlook.peak import Peak
+from pivotal.jobs.outlook.samples import planned_samples
 from pivotal.jobs.preparation import latents_folder, make_session, prepare_model, store_settings
-from pivotal.jobs.sample_plan import planned_samples
 from pivotal.jobs.trainees import Attached, Trainees, make_trainees
 from pivotal.models.diffusion import DiffusionModel
 from pivotal.models.generate import conditioning_for, generate, negative_for

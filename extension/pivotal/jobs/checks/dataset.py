@@ -17,7 +17,7 @@ from pivotal.data.concepts import Concept, Wording
 from pivotal.data.folder import Reading, read_lines
 from pivotal.data.sources import Group, read_source
 from pivotal.errors import DatasetError
-from pivotal.jobs.problems import Problems
+from pivotal.jobs.checks.problems import Problems
 from pivotal.prompts.placeholders import find_placeholders
 from pivotal.prompts.templates import FILEWORDS, OBJECT, STYLE
 

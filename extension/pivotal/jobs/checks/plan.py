@@ -20,15 +20,15 @@ from pivotal.events import Planned
 from pivotal.formats.network_file import NetworkFile
 from pivotal.formats.state_file import State
 from pivotal.hosts.protocol import Host
+from pivotal.jobs.checks.dataset import dataset_notices, read_captions
+from pivotal.jobs.checks.embeddings import check_embeddings
+from pivotal.jobs.checks.images import mask_problems
+from pivotal.jobs.checks.networks import check_network, continued_file, network_notices
+from pivotal.jobs.checks.problems import Problems
 from pivotal.jobs.continued import with_bundled
-from pivotal.jobs.dataset_checks import dataset_notices, read_captions
 from pivotal.jobs.dataset_plan import order_of, planned, usual_resolution, views_of
-from pivotal.jobs.embedding_checks import check_embeddings
-from pivotal.jobs.image_checks import mask_problems
-from pivotal.jobs.logs import log_problems
-from pivotal.jobs.network_checks import check_network, continued_file, network_notices
+from pivotal.jobs.logs.run_logs import log_problems
 from pivotal.jobs.paths import run_paths
-from pivotal.jobs.problems import Problems
 from pivotal.jobs.resuming import resumed
 from pivotal.training.optimizer_check import optimizer_problems
 

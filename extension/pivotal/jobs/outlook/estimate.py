@@ -3,7 +3,7 @@
 Weights that the host holds anyway cost nothing. What a step keeps for its backward pass was counted, tensor by tensor, in the
 models' own code without a device (diffusers, attention that keeps no matrix of scores, one image of 512 px or 1024 px); it
 grows with the area and the number of images. Devices need more for their kernels: on a processor 1.4 to 1.9 times what was
-counted (SD 1 of full size in fp32, 256 and 384 px); no graphics card was at hand. `jobs/probe.py` measures.
+counted (SD 1 of full size in fp32, 256 and 384 px); no graphics card was at hand. `jobs/outlook/probe.py` measures.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import torch
 from pivotal.config.train import TrainConfig
 from pivotal.data.versions import cached_bytes
 from pivotal.hosts.protocol import Host
-from pivotal.jobs.checks import Plan
+from pivotal.jobs.checks.plan import Plan
 from pivotal.jobs.dataset_plan import order_of, usual_resolution, views_of
+from pivotal.jobs.outlook.captions import vectors_of
+from pivotal.jobs.outlook.samples import drawings, planned_samples
 from pivotal.jobs.preparation import store_settings
-from pivotal.jobs.sample_plan import drawings, planned_samples
-from pivotal.jobs.shown_captions import vectors_of
 from pivotal.models.families import FAMILIES, SD1
 from pivotal.training.precision import compute_dtype
 

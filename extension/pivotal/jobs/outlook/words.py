@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pivotal.formats.kept_files import size_words
-from pivotal.jobs.estimate import Disk
-from pivotal.jobs.outlook import Outlook
+from pivotal.jobs.outlook.estimate import Disk
+from pivotal.jobs.outlook.outlook import Outlook
 
 _TIGHT = 0.9  # of the room that is free; above, a run may not fit
 

@@ -17,7 +17,7 @@ from pivotal.events import (
     Saved,
     Started,
 )
-from pivotal.jobs.plan_words import plan_lines
+from pivotal.jobs.watch.plan_words import plan_lines
 
 
 def words(event: Event) -> str:

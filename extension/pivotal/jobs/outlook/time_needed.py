@@ -9,11 +9,11 @@ from itertools import pairwise
 from pivotal.config.train import TrainConfig
 from pivotal.data.versions import Versions
 from pivotal.data.view import View
-from pivotal.jobs.checks import Plan
+from pivotal.jobs.checks.plan import Plan
 from pivotal.jobs.dataset_plan import order_of, views_of
+from pivotal.jobs.outlook.probe import Probed
+from pivotal.jobs.outlook.samples import drawings, planned_samples
 from pivotal.jobs.preparation import store_settings
-from pivotal.jobs.probe import Probed
-from pivotal.jobs.sample_plan import drawings, planned_samples
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from pivotal.hosts.embedded.lora import LoraFile, LoraFolder, Wish, applied, rea
 from pivotal.hosts.embedded.prompt_tags import TAG, LoraTag, take_tags
 from pivotal.hosts.embedded.txt2img import Txt2Img, infotext, used_names
 from pivotal.hosts.protocol import Folders
-from pivotal.jobs.compare_plan import WORD, Column, words_in
-from pivotal.jobs.compare_saves import Save
+from pivotal.jobs.comparison.plan import WORD, Column, words_in
+from pivotal.jobs.comparison.saves import Save
 from pivotal.models.diffusion import DiffusionModel
 from pivotal.models.generate import conditioning_for, generate, negative_for
 

@@ -1,0 +1,1 @@
+"""Files drawn beside each other, and one of them kept."""

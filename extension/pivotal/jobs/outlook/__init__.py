@@ -1,0 +1,1 @@
+"""What a run will see and need: told before it starts."""

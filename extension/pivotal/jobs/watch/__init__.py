@@ -1,0 +1,1 @@
+"""A run as others see it: its view, its curves, its words."""
