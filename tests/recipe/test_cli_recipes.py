@@ -45,9 +45,12 @@ def test_an_import_writes_a_run_file_and_says_what_it_left_out(capsys, tmp_path)
 
 
 def test_an_import_that_needs_mending_is_written_and_says_where(capsys):
-    assert main(["import", str(FILES / "kohya_scripts.toml"), str(FILES / "kohya_dataset.toml")]) == 1
+    assert main(["import", str(FILES / "kohya_dataset.toml")]) == 1  # says what is trained on, and not what
     told = capsys.readouterr()
-    assert "To be mended: blocks.weights" in told.err and "folder: D:/mara" in told.out
+    assert "To be mended: embeddings" in told.err and "folder: D:/mara" in told.out
+    assert main(["import", str(FILES / "kohya_scripts.toml"), str(FILES / "kohya_dataset.toml")]) == 0
+    told = capsys.readouterr()
+    assert "To be mended" not in told.err and "blocks.weights" in told.err and "folder: D:/mara" in told.out
 
 
 @pytest.mark.parametrize("words", [["import", "no-such.json"], ["import", str(FILES / "test_imports.py")], ["presets", "--x"]])
