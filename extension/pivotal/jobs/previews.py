@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
-from pivotal.config.resolution import resolutions_of
-from pivotal.config.sample_lines import SampleLine, sample_lines
+from pivotal.config.sample_lines import SampleLine
 from pivotal.config.train import TrainConfig
 from pivotal.data.captions import Captions
 from pivotal.events import Emit, Noticed, Phase, Sampled
 from pivotal.jobs.memory import is_out_of_memory, let_go
+from pivotal.jobs.outlook.samples import sample_images
 from pivotal.jobs.outputs import save_image
 from pivotal.jobs.paths import RunPaths
 from pivotal.jobs.trainees import Trainees
@@ -20,7 +20,6 @@ from pivotal.models.generate import GenerateSettings, conditioning_for, generate
 from pivotal.training.session import Session
 
 log = logging.getLogger(__name__)
-SHOWN = 2  # captions that are drawn when no prompt is given
 
 
 class Previews:
@@ -31,10 +30,7 @@ class Previews:
         self.samples, self.model, self.trainees = config.samples, model, trainees
         self.paths, self.emit = paths, emit
         self.last: Path | None = None  # the latest drawing of the first prompt
-        side = config.samples.size
-        self.size = (side, side) if side else resolutions_of(config.dataset.resolution, model.resolution)[0]
-        self.lines = (sample_lines(config.samples.prompts)
-                      or [SampleLine(text) for text in captions.all_texts()[:SHOWN]])
+        self.images = sample_images(config, captions, model.resolution)
 
     def draw(self, session: Session, should_stop: Callable[[], bool]) -> None:
         """Draws every prompt, with the weights that are asked for, and tells of each image."""
@@ -51,10 +47,9 @@ class Previews:
 
     def _draw(self, step: int, raw: bool, should_stop: Callable[[], bool]) -> None:
         """A failed write is told, not raised; a stop leaves out the rest."""
-        all_images = list(self._images())
         vectors = self.trainees.vectors()
-        for number, (index, line, image, settings) in enumerate(all_images):
-            self.emit(Phase("sampling", number, len(all_images)))
+        for number, (index, line, image, settings) in enumerate(self.images):
+            self.emit(Phase("sampling", number, len(self.images)))
             try:
                 negative = negative_for(self.model, self._negative(line), vectors)
                 drawn = generate(self.model, conditioning_for(self.model, line.prompt, vectors), negative, settings,
@@ -81,17 +76,6 @@ class Previews:
         let_go(error)
         self.emit(Noticed(f"Step {step}: no more samples are drawn, as the device ran out of memory. They are {settings.width} x "
                           f"{settings.height} px; a smaller size needs less.", "samples.size"))
-
-    def _images(self) -> Iterator[tuple[int, SampleLine, int, GenerateSettings]]:
-        """Number of the prompt, its line, number of its image, and how that is drawn."""
-        for index, line in enumerate(self.lines):
-            for image in range(self.samples.count):
-                seed = self.samples.seed if line.seed is None else line.seed
-                yield index, line, image, GenerateSettings(
-                    width=line.width or self.size[1], height=line.height or self.size[0],
-                    steps=line.steps or self.samples.steps, sampler=line.sampler or self.samples.sampler,
-                    cfg_scale=self.samples.cfg_scale if line.cfg_scale is None else line.cfg_scale,
-                    seed=(seed + image) % 2**32)
 
     def _negative(self, line: SampleLine) -> str:
         return self.samples.negative if line.negative is None else line.negative

@@ -11,8 +11,8 @@ from pivotal.models.generate import GenerateSettings
 SHOWN = 2  # captions that are drawn when no prompt is given
 
 
-def planned_samples(config: TrainConfig, captions: Captions, usual: int) -> list[tuple[SampleLine, GenerateSettings]]:
-    """The images of one drawing.
+def sample_images(config: TrainConfig, captions: Captions, usual: int) -> list[tuple[int, SampleLine, int, GenerateSettings]]:
+    """The images of one drawing: number of the prompt, its line, number of its image, and how that is drawn.
 
     Args:
         usual: px, the checkpoint's own resolution.
@@ -20,12 +20,17 @@ def planned_samples(config: TrainConfig, captions: Captions, usual: int) -> list
     samples, side = config.samples, config.samples.size
     height, width = (side, side) if side else resolutions_of(config.dataset.resolution, usual)[0]
     lines = sample_lines(samples.prompts) or [SampleLine(text) for text in captions.all_texts()[:SHOWN]]
-    found = []
-    for line in lines:
-        scale = samples.cfg_scale if line.cfg_scale is None else line.cfg_scale
-        settings = GenerateSettings(line.width or width, line.height or height, line.steps or samples.steps,
-                                    line.sampler or samples.sampler, scale)
-        found += [(line, settings)] * samples.count
+    return [(index, line, image, GenerateSettings(
+        width=line.width or width, height=line.height or height, steps=line.steps or samples.steps,
+        sampler=line.sampler or samples.sampler,
+        cfg_scale=samples.cfg_scale if line.cfg_scale is None else line.cfg_scale,
+        seed=((samples.seed if line.seed is None else line.seed) + image) % 2**32))
+        for index, line in enumerate(lines) for image in range(samples.count)]
+
+
+def planned_samples(config: TrainConfig, captions: Captions, usual: int) -> list[tuple[SampleLine, GenerateSettings]]:
+    """As `sample_images`, each as often as it is drawn at once: with the average and with the last step's weights."""
+    found = [(line, settings) for _, line, _, settings in sample_images(config, captions, usual)]
     both = config.samples.weights == "both" and (config.optimizer.ema_decay or config.optimizer.ema_half_life)
     return found * (2 if both else 1)
 
