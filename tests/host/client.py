@@ -18,7 +18,7 @@ from PIL import Image
 from host.server import RunningServer, StartedServer
 
 WAIT_S = 600
-BUSY = ("running", "stopping")
+BUSY = ("running", "pausing", "stopping")
 LORA = {"network.method": "lora", "network.rank": 4, "targets.learning_rate": 0.02, "targets.text_encoder_1": True,
         "targets.text_encoder_1_rate": 0.02}
 
