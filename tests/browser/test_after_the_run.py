@@ -94,6 +94,7 @@ def test_a_result_is_tried_compared_and_one_save_kept(webui, screenshot):
         page.locator(".pivotal-compare tbody tr").nth(2).locator("[data-pivotal-post='compare/keep']").click()
     assert answer.value.ok, answer.value.text()
     page.locator("#pivotal_compare").get_by_text("3 files are put away").wait_for()
+    page.locator(".pivotal-compare").get_by_text("put away").nth(1).wait_for()  # the grid is drawn anew after the answer
     assert page.locator(".pivotal-compare").get_by_text("put away").count() == 2
     screenshot(page, "5_kept")
     assert [path.name for path in loras.glob("*.safetensors")] == [result.name]

@@ -52,11 +52,11 @@ def test_the_fuzzer_sees_what_it_looks_for(tmp_path):
 def test_a_few_lines_of_yaml_that_stand_for_billions_of_values_are_refused_at_once():
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 10)}]" for level in range(1, 12)]
-    started = time.perf_counter()
+    started = time.thread_time()
     for text in ("\n".join([*lines, "name: *a11"]), "name: &a [*a, *a]"):
         with pytest.raises(OptionError, match="more than 100000 values"):
             parse_run(text, "run.yaml")
-    assert time.perf_counter() - started < 5
+    assert time.thread_time() - started < 5
     assert parse_run("sizes: &s {size: 2}\nbatch: *s\n", "run.yaml")["batch.size"] == 2  # an ordinary alias is welcome
 
 
@@ -65,10 +65,10 @@ def test_a_picture_of_a_billion_pixels_is_refused_before_it_is_decoded(tmp_path)
     Image.new("1", (40_000, 30_000)).save(data, "PNG")
     (tmp_path / "bomb.png").write_bytes(data.getvalue())
     assert len(data.getvalue()) < 2**20
-    started = time.perf_counter()
+    started = time.thread_time()
     with pytest.raises(PivotalError, match=r"bomb\.png"):
         fuzz.read_image(tmp_path / "bomb.png")
-    assert time.perf_counter() - started < 2
+    assert time.thread_time() - started < 2
 
 
 @pytest.fixture(scope="module")
