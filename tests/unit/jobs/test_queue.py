@@ -111,7 +111,7 @@ def test_a_second_press_waits_for_the_first_run_and_begins_after_it(desk):
     assert "'b' begins when" in desk.queue.train(flat("b"))
     assert states(desk) == {"a": "running", "b": "waiting"} and names_started(desk) == ["a"]
     desk.end()
-    until(lambda: states(desk) == {"a": "finished", "b": "running"})
+    until(lambda: states(desk) == {"a": "finished", "b": "running"} and names_started(desk) == ["a", "b"])
     desk.end()
     until(lambda: states(desk)["b"] == "finished" and not desk.queue.worker.is_working)
 
@@ -151,7 +151,7 @@ def test_a_paused_queue_finishes_its_run_and_takes_no_other(desk):
     desk.queue.pause()
     desk.end()
     until(lambda: states(desk) == {"b": "waiting", "a": "finished"} and desk.queue.worker._thread is None)
-    assert not desk.queue.worker.lease.is_held
+    until(lambda: not desk.queue.worker.lease.is_held)
     desk.queue.start()
     until(lambda: names_started(desk) == ["a", "b"])
 
