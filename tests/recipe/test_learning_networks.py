@@ -19,8 +19,9 @@ from pivotal.config.files import read_run_file
 from pivotal.hosts.embedded.host import EmbeddedHost
 from pivotal.hosts.embedded.txt2img import Txt2Img
 from pivotal.jobs.checks.plan import make_plan
+from pivotal.jobs.control import Control
 from pivotal.jobs.desk import work_through
-from pivotal.jobs.runner import Control, Outcome
+from pivotal.jobs.outcome import Outcome
 from pivotal.models.generate import GenerateSettings
 from pivotal.toy.concepts import HELD_OUT_COLOURS, distance
 from pivotal.toy.judge import judge, overlaps, segment

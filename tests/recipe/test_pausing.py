@@ -26,7 +26,7 @@ from pivotal.events import (
     StepDone,
 )
 from pivotal.formats.embedding_file import embedding_bytes
-from pivotal.jobs import runner
+from pivotal.jobs import stretch
 from pivotal.jobs.checks.plan import make_plan
 from pivotal.jobs.control import Control
 from pivotal.jobs.desk import work_through
@@ -90,8 +90,8 @@ def draw(host, prompt):
 ], ids=["embedding", "LoRA, average, measured", "LoRA, Prodigy, cache on disk"])
 def test_a_run_that_is_paused_ends_as_one_that_was_not(tmp_path, monkeypatch, changes):
     sessions = weakref.WeakSet()
-    make = runner.make_session
-    monkeypatch.setattr(runner, "make_session", lambda *of_run: sessions.add(made := make(*of_run)) or made)
+    make = stretch.make_session
+    monkeypatch.setattr(stretch, "make_session", lambda *of_run: sessions.add(made := make(*of_run)) or made)
     images = write_dataset(tmp_path / "images")
     changes = changes | {"samples.every_steps": 4, "samples.steps": 1, "save.every_steps": 3}
     whole = Run(FakeHost(tmp_path / "whole"), images, **changes)

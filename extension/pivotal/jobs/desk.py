@@ -17,9 +17,10 @@ from pivotal.jobs.comparison.comparisons import Comparisons
 from pivotal.jobs.control import Control
 from pivotal.jobs.dataset_plan import usual_resolution
 from pivotal.jobs.memory import is_out_of_memory, let_go, out_of_memory
+from pivotal.jobs.outcome import Outcome
 from pivotal.jobs.outlook.outlook import Outlooks
 from pivotal.jobs.queue.queue import RunQueue
-from pivotal.jobs.runner import Outcome, Run
+from pivotal.jobs.runner import Run
 from pivotal.jobs.watch.recent import Recent
 from pivotal.jobs.watch.view import JobView, State, fold, words
 from pivotal.tools.dataset.datasets import Datasets

@@ -345,6 +345,22 @@ def test_an_end_is_written_down_once_the_file_can_be_used_again(desk, monkeypatc
     until(lambda: len(tries) >= 20 and states(desk) == {"a": "finished"})
 
 
+def test_what_was_not_foreseen_does_not_end_the_thread_that_takes_runs(desk, monkeypatch, caplog):
+    desk.queue.train(flat("a"))
+    view, faults = desk.view, []
+
+    def burst():
+        faults.append(1)
+        if len(faults) < 3:
+            raise RuntimeError("not foreseen")
+        return view()
+
+    monkeypatch.setattr(desk, "view", burst)
+    desk.end()
+    until(lambda: states(desk) == {"a": "finished"})
+    assert len(faults) >= 3 and "RuntimeError: not foreseen" in caplog.text
+
+
 def test_a_file_that_is_damaged_while_a_run_goes_on_is_begun_anew_with_that_run(desk, silent):
     desk.queue.add([flat("waits")])
     desk.queue.train(flat("a"))

@@ -180,7 +180,11 @@ class Worker:
                 try:
                     self._turn()
                 except QueueError as error:  # the file is in use, or the disk is full: it is tried again
-                    self._complain(str(error))
+                    if self._complains():
+                        log.warning("%s It is tried again.", error)
+                except Exception as error:  # as in jobs.desk.work_through: without this thread no run would ever be taken again
+                    if self._complains():
+                        log.error("the queue could not go on; it is tried again", exc_info=error)
                 if self.current is None and not self.is_working:
                     self._thread = None
                     self.lease.release()
@@ -253,7 +257,9 @@ class Worker:
     def _note_refused(self, entry: Entry, message: str, problems: Mapping[str, str]) -> None:
         self._kept(entry, state="failed", ended=now(), message=message, problems=dict(problems))
 
-    def _complain(self, text: str) -> None:
-        if time.monotonic() - self._noted > NOTED_EVERY_S:
+    def _complains(self) -> bool:
+        """Whether a trouble is to be told now, as it may come again at each turn."""
+        due = time.monotonic() - self._noted > NOTED_EVERY_S
+        if due:
             self._noted = time.monotonic()
-            log.warning("%s It is tried again.", text)
+        return due
