@@ -263,17 +263,23 @@ def run_tests(arguments: list[str]) -> int:
     parser.add_argument("--env", choices=[*ENVIRONMENTS, "all"], default="newest")
     parser.add_argument("--full", action="store_true", help="Runs the sweeps that take minutes, too.")
     options, rest = parser.parse_known_args(arguments)
-    # A file stays whole, as its tests share what they set up; more than four workers would want more than 12 GB.
-    spread = [f"--numprocesses={min(os.cpu_count() or 1, 4)}", "--dist=loadfile"] if not {"-n", "-s", "--pdb"} & {*rest} else []
-    chosen = ["-m", "slow or not slow"] if options.full else []
+    # A file stays whole, as its tests share what they set up, and tests/conftest.py sets the order of files; more than
+    # four workers would want more than 12 GB.
+    workers = [f"--numprocesses={min(os.cpu_count() or 1, 4)}", "--dist=loadfile", "--no-loadscope-reorder"]
+    spread = workers if not {"-n", "-s", "--pdb"} & {*rest} else []
     notes, passed, failed, worst = [], 0, 0, 0
     for name in ENVIRONMENTS if options.env == "all" else [options.env]:
         python = make_environment(name, tools=True)
+        # Of all environments, only the newest runs what their packages have no part in (tests/conftest.py).
+        apart = ["-m", "not once"] if options.env == "all" and name != "newest" else []
+        chosen = ["-m", "slow or not slow"] if options.full else apart
         say(f"Pivotal: testing in the environment {name}")
         with tempfile.TemporaryDirectory() as folder:
             report = Path(folder, "report.xml")
             code = run([python, "-m", "pytest", f"--junitxml={report}", *spread, *chosen, *rest], ROOT)
             good, bad = count_tests(report)
+            if options.full and not (code or rest):  # all was run, and nothing failed: what the sweeps counted is for the README
+                run([python, "tests/figures.py", str(report)], ROOT)
         bad = bad or int(code not in {0, 5})  # 5: no test was there to run
         passed, failed, worst = passed + good, failed + bad, worst or code or int(not good)
         notes.append(f"In the environment {name}: {good or 'no'} tests passed, {bad or 'none'} failed.")

@@ -1,9 +1,10 @@
 """What every test may count on: our package on the path, no network, marks that skip what a machine cannot run."""
 
+import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ MARKS = {
     "gpu": "needs a CUDA card",
     "host": "needs a real WebUI (A1111, Forge, ...)",
     "slow": "takes minutes",
+    "once": "is about our own loop on torch, the same in all environments; install.py test --env all runs it in the newest",
     "browser": "drives a real Chromium; skipped only where there is none",
 }
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -44,8 +46,20 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", f"{mark}: {meaning}")
 
 
+def turns(files: list[Path]) -> Callable[[pytest.Item], tuple[bool, int, bool]]:
+    """The order of files: long ones first, so that no core waits for one at the end; a browser beside what needs none."""
+    rooms: dict[str, list[Path]] = {}
+    for file in dict.fromkeys(files):
+        rooms.setdefault(file.relative_to(ROOT / "tests").parts[0], []).append(file)
+    browser, long = rooms.pop("browser", []), rooms.pop("recipe", []) + rooms.pop("toy", [])
+    places = {file: (False, place, last) for last, room in ((False, browser), (True, long)) for place, file in enumerate(room)}
+    return lambda item: places.get(item.path, (True, 0, False))
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skips gpu, host and slow tests unless `-m` names their mark, and browser tests where there is no browser."""
+    if hasattr(config, "workerinput"):  # a process of pytest-xdist
+        items.sort(key=turns([item.path for item in items]))
     asked = config.getoption("-m")
     for item in items:
         for mark in ("gpu", "host", "slow"):
@@ -55,7 +69,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.skip(reason="no Chromium is installed (Debian: apt install chromium)"))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def browser() -> Iterator:
     """A headless Chromium as a playwright Browser: `page = browser.new_page(); page.goto(url)`."""
     from playwright.sync_api import sync_playwright
@@ -64,3 +78,9 @@ def browser() -> Iterator:
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
         yield chromium
         chromium.close()
+
+
+@pytest.fixture
+def figures(record_property) -> Callable[[str, object], None]:
+    """Takes what a sweep counted, by the sweep's name, for figures.py: it goes into the report of --junitxml."""
+    return lambda name, counted: record_property(f"figures.{name}", json.dumps(counted))

@@ -373,8 +373,9 @@ def test_the_tests_of_all_environments_are_summed_in_the_last_line(project):
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "25 passed, 0 failed"
     assert "In the environment a1111: 7 tests passed, none failed." in done.stdout
-    asked = next(line for line in done.stdout.splitlines() if line.startswith(f".venv-forge {project.root} "))
-    assert asked.endswith("'--dist=loadfile', '-k', 'word']")
+    asked = {line.split()[0]: line for line in done.stdout.splitlines() if line.startswith(".venv")}
+    assert asked[".venv"].endswith("-reorder', '-k', 'word']")
+    assert all(asked[name].endswith("-reorder', '-m', 'not once', '-k', 'word']") for name in (".venv-a1111", ".venv-forge"))
     assert "--numprocesses" not in project.run("test", "-s", FAKE_PYTEST="{}").stdout  # a terminal cannot be shared
     assert any(str(project.root / "tests/environments/tools.txt") in call for call in project.calls())
 
@@ -397,6 +398,14 @@ def test_one_bad_environment_fails_them_all(project, a1111, code, last):
 def test_one_environment_is_tested_unless_more_are_asked_for(project):
     assert project.run("test", FAKE_PYTEST="{}").stdout.splitlines()[-1] == "1 passed, 0 failed"
     assert not (project.root / ".venv-forge/pivotal-stamp.json").exists()
+    assert "not once" not in project.run("test", "--env", "a1111", FAKE_PYTEST="{}").stdout
+
+
+def test_what_a_full_run_counted_goes_into_the_readme(project):
+    write(project.root / "tests/figures.py", "import sys; print('figures of', *sys.argv[1:])")
+    assert "figures of /" in project.run("test", "--full", FAKE_PYTEST="{}").stdout.replace(os.sep, "/")
+    assert "figures of" not in project.run("test", "--full", "-k", "word", FAKE_PYTEST="{}").stdout
+    assert "figures of" not in project.run("test", "--full", FAKE_PYTEST=results(venv="3 1 0 0 1")).stdout
 
 
 def test_an_unknown_command_gets_the_list_of_commands(project):

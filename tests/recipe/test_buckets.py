@@ -18,6 +18,8 @@ from pivotal.jobs.control import Control
 from pivotal.jobs.desk import work_through
 from runs import QUICK, carry_out, fingerprint
 
+pytestmark = pytest.mark.once
+
 SIZES = [(64, 64), (128, 64), (96, 64), (64, 96), (150, 76), (70, 66)]  # width, height
 MIXED = {"buckets__step": 8, "augment__flip": 0.5, "mask__source": "files"}
 

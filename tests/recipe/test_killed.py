@@ -12,7 +12,7 @@ import pytest
 
 TESTS = Path(__file__).resolve().parents[1]
 SCRIPT, PATHS = TESTS / "killed.py", os.pathsep.join([str(TESTS.parent / "extension"), str(TESTS)])
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="Windows has neither fork nor SIGKILL")
+pytestmark = [pytest.mark.once, pytest.mark.skipif(os.name == "nt", reason="Windows has neither fork nor SIGKILL")]
 
 
 def killed(folder, trials, seed):
@@ -22,13 +22,14 @@ def killed(folder, trials, seed):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_five_times(tmp_path):
-    told = killed(tmp_path, 5, seed=1)
-    assert told["trials"] == 5 and told.get("killed", 0) >= 3
+def test_a_few_times(tmp_path):
+    told = killed(tmp_path, 6, seed=1)
+    assert told["trials"] == 6 and told.get("killed", 0) >= 3 and told["queues opened"] and told["room made"] == 1
 
 
 @pytest.mark.slow
-def test_two_hundred_times(tmp_path):
+def test_two_hundred_times(tmp_path, figures):
     told = killed(tmp_path, 200, seed=2)
-    print(told)
+    figures("kills", told)
     assert told["killed"] > 150 and told["with a state"] > 80 and told["while writing"] > 10
+    assert min(told[f"killed, {kind}"] for kind in ("as it is", "slow", "full")) > 40

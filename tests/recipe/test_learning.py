@@ -22,6 +22,8 @@ from pivotal.jobs.desk import work_through
 from pivotal.models.generate import GenerateSettings
 from pivotal.toy.judge import judge
 
+pytestmark = pytest.mark.once
+
 DEMO = Path(__file__).resolve().parents[2] / "extension" / "assets" / "demo"
 STEPS = 80
 SCENES = ("circle on a white", "square on a gray", "triangle on a black", "ring on a yellow", "cross on a pink",

@@ -27,6 +27,8 @@ from pivotal.toy.concepts import HELD_OUT_COLOURS, distance
 from pivotal.toy.judge import judge, overlaps, segment
 from runs import fingerprint
 
+pytestmark = pytest.mark.once
+
 DEMO = Path(__file__).resolve().parents[2] / "extension" / "assets" / "demo"
 QUIET = {"checkpoint": "toy", "samples.every_steps": 0, "save.state_every_steps": 0, "measure.images": 12}
 HEARTS = {"name": "hearts", "dataset.folder": str(DEMO / "heartix"), "length.steps": 120, "batch.size": 8,

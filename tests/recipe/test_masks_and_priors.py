@@ -13,6 +13,8 @@ from pivotal.formats.embedding_file import read_embedding
 from pivotal.formats.network_file import read_network
 from runs import carry_out, fingerprint
 
+pytestmark = pytest.mark.once
+
 NETWORK = {"network__method": "lora", "network__rank": 2, "targets__learning_rate": 0.01}
 
 

@@ -17,6 +17,8 @@ from pivotal.jobs.control import Control
 from pivotal.jobs.desk import work_through
 from runs import QUICK, carry_out, fingerprint
 
+pytestmark = pytest.mark.once
+
 
 def vectors(folder, name="zkteal"):
     return read_embedding(folder / "embeddings" / f"{name}.safetensors", 1)[0]

@@ -11,6 +11,8 @@ from pivotal.events import Noticed, Sampled, Saved, StepDone
 from pivotal.formats.embedding_file import read_embedding
 from runs import carry_out
 
+pytestmark = pytest.mark.once
+
 
 def vectors(folder, name="zkteal"):
     return read_embedding(folder / "embeddings" / f"{name}.safetensors", 1)[0]

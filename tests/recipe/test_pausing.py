@@ -33,6 +33,8 @@ from pivotal.jobs.desk import work_through
 from pivotal.models.generate import GenerateSettings, conditioning_for, generate, negative_for
 from runs import QUICK, carry_out, fingerprint
 
+pytestmark = pytest.mark.once
+
 LORA = {"network.method": "lora", "network.rank": 2, "targets.learning_rate": 0.01}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import signal
@@ -22,6 +23,8 @@ from pivotal.jobs.checks.plan import make_plan
 from pivotal.jobs.launched import shared
 from pivotal.training.ranks import Alone
 from tiny import write_tiny
+
+pytestmark = pytest.mark.once
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = str(ROOT / "extension" / "train.py")
@@ -75,6 +78,12 @@ def files_in(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
 
+def losses_of(data: Path) -> dict[str, list[float]]:
+    """Image -> times seen, loss, and loss over that of its timesteps."""
+    with (data / "pivotal/runs/together/loss_by_image.csv").open(encoding="utf-8", newline="") as file:
+        return {row["image"]: [float(row[key]) for key in ("times", "loss", "relative")] for row in csv.DictReader(file)}
+
+
 @pytest.fixture(scope="module")
 def alone(place):
     return train(place, "one", 1)
@@ -92,6 +101,8 @@ def test_two_processes_give_the_curve_and_the_files_of_one(place, alone):
     told = train(place, "two", 2)
     assert_alike(place, told, alone, "two")
     assert files_in(place / "two") == files_in(place / "one")  # nothing is written twice, and nothing elsewhere
+    ours, theirs = (losses_of(place / folder) for folder in ("two", "one"))  # those of the other process's share, too
+    assert ours.keys() == theirs.keys() and all(ours[name] == pytest.approx(theirs[name], rel=1e-4) for name in ours)
     assert told["metrics"]["error_after"] == pytest.approx(alone["metrics"]["error_after"], rel=1e-4)
 
 
@@ -100,10 +111,12 @@ def test_four_processes_do_so_too(place, alone):
     assert_alike(place, train(place, "four", 4), alone, "four")
 
 
-def test_a_run_goes_on_with_another_number_of_processes(place, alone):
-    subprocess.run(command(place, "resumed", 2, "--stop-after-steps", "7"), env=environment(), timeout=300, check=True,
+@pytest.mark.parametrize(("first", "then"), [(2, 1), pytest.param(1, 2, marks=pytest.mark.slow)])
+def test_a_run_goes_on_with_another_number_of_processes(place, alone, first, then):
+    data = f"from{first}"
+    subprocess.run(command(place, data, first, "--stop-after-steps", "7"), env=environment(), timeout=300, check=True,
                    capture_output=True)
-    told = train(place, "resumed", 1, "--resume")
+    told = train(place, data, then, "--resume")
     assert [step for step, _, _ in told["losses"]] == list(range(8, 21))
     ours, theirs = (torch.tensor([loss for _, loss, _ in one["losses"]][-13:]) for one in (told, alone))
     assert torch.allclose(ours, theirs, rtol=1e-5, atol=1e-7)

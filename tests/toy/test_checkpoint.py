@@ -13,6 +13,8 @@ from pivotal.toy import measure, text, vae
 from pivotal.toy.captions import training_pair
 from pivotal.toy.judge import judge
 
+pytestmark = pytest.mark.once
+
 CHECKPOINT = Path(__file__).resolve().parents[2] / "extension" / "assets" / "toy.safetensors"
 
 
