@@ -27,6 +27,7 @@ from pivotal.ui.presets import Presets
 from pivotal.ui.progress import problem_list
 from pivotal.ui.queue_form import QueueForm
 from pivotal.ui.run_file import RunFile
+from pivotal.ui.subject import Subject
 from pivotal.ui.timesteps import draw_timesteps
 from pivotal.ui.tools import draw_tools
 
@@ -58,6 +59,7 @@ def _draw_run_page(desk: Desk) -> None:
     with gr.Row(elem_id="pivotal_page"):
         with gr.Column(scale=3, min_width=360):
             presets.draw_choice()
+            subject = Subject()
             form = Form(TrainConfig, demo if _is_toy(desk) else {})
             draw_courses(form)
             draw_timesteps(form)
@@ -76,6 +78,7 @@ def _draw_run_page(desk: Desk) -> None:
             slot("samples", "pivotal_samples")
     actions = _Actions(desk, form)
     presets.connect(form)
+    subject.connect(form)
     told = [answer, *form.sections.values()]
     on_click(train, actions.train, form.inputs, told)
     queued.connect(form, actions.answer, told)
