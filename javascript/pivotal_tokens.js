@@ -92,7 +92,8 @@
             const whole = this.input.value;
             if (!this.has("pivotal-tokens-lines")) return whole;
             const start = whole.slice(0, this.input.selectionStart || 0).lastIndexOf("\n") + 1;
-            return whole.slice(start).split("\n", 1)[0];
+            const line = whole.slice(start).split("\n", 1)[0];
+            return this.has("pivotal-tokens-caption") ? line : line.split(/(?:^|\s)--(?=\w)/, 1)[0]; // without flags of samples
         }
 
         later() {

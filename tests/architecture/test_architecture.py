@@ -16,7 +16,8 @@ PACKAGE = ROOT / "extension" / "pivotal"
 FLOORS = [
     {"__main__"},
     {"cli"},  # above register, as it joins the embedded host and its page to the trainer through it
-    {"cli_tools", "cli_recipes", "cli_queue"},
+    {"cli_compare"},  # a tool that needs jobs
+    {"cli_tools", "cli_recipes", "cli_queue", "cli_strings"},
     {"register", "incomplete"},
     {"ui", "api"},
     {"jobs"},
@@ -42,6 +43,8 @@ DOORS = {
     "uvicorn": ("api", "hosts/embedded"),
 }
 # Packages that a user may lack; only these may be imported inside a function (and anything under hosts/).
+# With gradio, whose import takes seconds: of all commands, only the one that serves the page needs them.
+LATE = {("cli.py", "pivotal.hosts.embedded.app"), ("cli.py", "pivotal.register")}
 OPTIONAL = {"cv2", "datasets", "bitsandbytes", "tensorboard", "wandb", "xformers", "pytorch_optimizer", "ftfy", "onnxruntime",
             "rembg"}
 LONGEST_FILE, LONGEST_FUNCTION = 400, 60
@@ -126,7 +129,7 @@ def import_problems(source: Source) -> Iterator[str]:
             yield f"{source.path}:{line}: 'extension' is a folder on the path; two extensions would share the name"
         elif not source.path.startswith(tuple(f"{door}/" for door in DOORS.get(top, ("",)) if door)) and top in DOORS:
             yield f"{source.path}:{line}: only {' and '.join(DOORS[top])} may import {top}"
-        if is_local and top not in OPTIONAL and source.room != "hosts":
+        if is_local and top not in OPTIONAL and source.room != "hosts" and (source.path, name) not in LATE:
             yield f"{source.path}:{line}: import {name} at the top of the file"
 
 

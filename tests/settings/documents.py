@@ -83,9 +83,10 @@ S1 = {name: kohya(name) for name in (
     "pretrained_model": kohya("pretrained_model_name_or_path"),
     "Folder 100_sks woman (repeats)": ours("dataset.repeats_in_names"),
     "Folder 100_sks woman (class words)": ours("dataset.repeats_in_names", "caption.trigger_word"),
-    "Loop over many names": Not("Run files: install.py train RUN.yaml for each."),
+    "Loop over many names": Not("The queue: a recipe over the folders of a folder, by page, command or API."),
     "Intermediate versions kept": ours("save.every_steps", "save.keep_copies"),
-    "Intermediate versions compared": ours("samples.every_steps", "save.best", remark="The samples are of one seed."),
+    "Intermediate versions compared": ours("samples.every_steps", "save.best",
+                                           remark="The samples are of one seed; the page Compare draws every save."),
     "Prompt weight, weak LoRA and embedding": Not("Of the prompt: the host draws it."),
 }  # fmt: skip
 
@@ -213,7 +214,7 @@ S3 = {
     "Sample every n epochs": kohya("sample_every_n_epochs"),
     "Sample sampler": kohya("sample_sampler"),
     "Sample prompts": kohya("sample_prompts"),
-    "Sample prompts: --n --w --h --d --l --s": ours("samples.prompts"),
+    "Sample prompts: --n --w --h --d --l --s": ours("samples.prompts", remark="Also as a table below the field."),
     "Network dropout": kohya("network_dropout"),
     "Rank dropout": kohya("rank_dropout"),
     "Module dropout": kohya("module_dropout"),
@@ -222,7 +223,7 @@ S3 = {
 
 S4 = {
     "SD LoRA, SD textual inversion, SDXL textual inversion, SDXL LoRA and TI (tabs)": invoke("type"),
-    "Data (tab)": Not("Captions are written outside; the plan shows what a dataset holds."),
+    "Data (tab)": Not("The page Dataset: captions, masks, checks."),
     "Reference config path": Not("The section Run file, or install.py train RUN.yaml."),
     "Reload": Not("Run file: Fill the form from it."),
     "Generate config": Not("Run file: Write it from the form."),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import re
 from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import pairwise
+
+from pivotal.config.texts import number
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ def parse_rate_list(text: str) -> RateList:
     rates: list[tuple[float, int | None]] = []
     for index, entry in enumerate(entries):
         rate, colon, until = (part.strip() for part in entry.partition(":"))
-        value, last = _number(rate, entry), None
+        value, last = number(rate, entry), None
         if not 0 <= value <= 10:
             raise ValueError(f"{entry!r}: a rate lies between 0 and 10")
         if colon and until != "-1":  # -1 is AUTOMATIC1111's "to the end"
@@ -90,7 +91,7 @@ def parse_points(text: str) -> Points:
         place, colon, factor = (part.strip() for part in entry.partition(":"))
         if not colon:
             raise ValueError(f"{entry!r}: expected a place, a colon and a factor, as 10%:1")
-        at, value, is_share = _number(place.removesuffix("%"), entry), _number(factor, entry), place.endswith("%")
+        at, value, is_share = number(place.removesuffix("%"), entry), number(factor, entry), place.endswith("%")
         if not 0 <= value <= 1000:
             raise ValueError(f"{entry!r}: a factor lies between 0 and 1000")
         if at < 0 or (is_share and at > 100):
@@ -100,13 +101,3 @@ def parse_points(text: str) -> Points:
     if not places:
         raise ValueError("needs at least one point, as 0:1, 100%:0.1")
     return Points(tuple(places), tuple(factors))
-
-
-def _number(text: str, entry: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise ValueError(f"{entry!r}: {text!r} is no number") from None
-    if not math.isfinite(value):
-        raise ValueError(f"{entry!r}: {text!r} is no finite number")
-    return value

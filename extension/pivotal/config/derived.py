@@ -78,7 +78,7 @@ def _entry(option: Option) -> dict[str, Any]:
     if option.type is tuple:
         entry["items"] = {"type": "string"}
     if option.choices:
-        entry["enum"] = list(option.choices)
+        entry["enum"] = [*option.choices, *([None] if option.optional else [])]
     spec = option.spec
     limits = {"minimum": spec.ge, "maximum": spec.le, "exclusiveMinimum": spec.above}
     return entry | {name: limit for name, limit in limits.items() if limit is not None}

@@ -28,8 +28,10 @@ class Spec:
     above: float | None = None  # the value must be greater than this
     step: float | None = None
     unit: str = ""
-    widget: Literal["auto", "text", "textarea", "folder"] = "auto"
+    widget: Literal["auto", "text", "textarea", "folder", "sample lines"] = "auto"
     shown_when: tuple[str, tuple[Any, ...]] | None = None  # ("other.option", values)
+    void_when: tuple[tuple[str, tuple[Any, ...], str], ...] = ()  # ("other.option", values, "Why this has no effect then."); the
+    # form greys it. No values: whenever the other is not empty
     tokens: Literal["", "prompt", "caption"] = ""  # the text is tokenized: the form counts its tokens
     cut_to: str = ""  # in a row: the option that says how many tokens of this text are used
     filled_by: str = ""  # in a row: the option that says what is added when they are too few

@@ -7,9 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, get_args
 
+from pivotal.config.options import option
 from pivotal.config.sections.output import Sampler
 
+OFF = "#"  # begins a line that is left out: a comment, or a prompt that is switched off
 SMALLEST_SIDE, LARGEST_SIDE = 64, 4096  # px
+MOST_STEPS, LARGEST_SEED, LARGEST_SCALE = 150, 2**32 - 1, 30
 _SAMPLERS = {"ddim": "DDIM", "euler": "Euler", "k_euler": "Euler", "euler_a": "Euler a", "k_euler_a": "Euler a",
              "dpmsolver++": "DPM++ 2M", "dpmsolver": "DPM++ 2M"}  # as kohya names them
 
@@ -18,25 +21,30 @@ _SAMPLERS = {"ddim": "DDIM", "euler": "Euler", "k_euler": "Euler", "euler_a": "E
 class SampleLine:
     """One prompt, and what it says for itself; None takes the run's."""
 
-    prompt: str
-    negative: str | None = None
-    width: int | None = None  # px, a multiple of 8
-    height: int | None = None  # px, a multiple of 8
-    seed: int | None = None
-    cfg_scale: float | None = None
-    steps: int | None = None
-    sampler: str | None = None
+    prompt: str = option("", "What is drawn; a placeholder stands for its embedding.", tokens="prompt", first_page=True)
+    negative: str | None = option(None, "What it shall not show. Empty: as the run.", tokens="prompt", label="Negative prompt",
+                                  first_page=True)
+    width: int | None = option(None, "Rounded down to a multiple of 8. Empty: as the run.", ge=SMALLEST_SIDE, le=LARGEST_SIDE,
+                               unit="px", first_page=True)
+    height: int | None = option(None, "Rounded down to a multiple of 8. Empty: as the run.", ge=SMALLEST_SIDE, le=LARGEST_SIDE,
+                                unit="px", first_page=True)
+    seed: int | None = option(None, "Drawn from this seed every time. Empty: as the run.", ge=0, le=LARGEST_SEED, first_page=True)
+    cfg_scale: float | None = option(None, "How strongly the prompt guides. Empty: as the run.", ge=1, le=LARGEST_SCALE,
+                                     label="CFG scale", first_page=True)
+    steps: int | None = option(None, "Number of sampling steps. Empty: as the run.", ge=1, le=MOST_STEPS,
+                              first_page=True)
+    sampler: Sampler | None = option(None, "Sampler of this prompt.", first_page=True)
 
 
 def sample_lines(lines: Sequence[str]) -> list[SampleLine]:
-    """What `lines` ask for; those that begin with # are comments.
+    """What `lines` ask for; those that begin with # are left out.
 
     Raises:
         ValueError: names the line and what is wrong with it.
     """
     found = []
     for number, line in enumerate(lines, start=1):
-        if line.strip() and not line.lstrip().startswith("#"):
+        if line.strip() and not line.lstrip().startswith(OFF):
             try:
                 found.append(sample_line(line))
             except ValueError as error:
@@ -83,15 +91,15 @@ def _whole(text: str) -> int:
 
 def _seed(text: str) -> int:
     seed = _whole(text)
-    if seed > 2**32 - 1:
-        raise ValueError(f"expected at most {2**32 - 1}, got {seed}")
+    if seed > LARGEST_SEED:
+        raise ValueError(f"expected at most {LARGEST_SEED}, got {seed}")
     return seed
 
 
 def _steps(text: str) -> int:
     steps = _whole(text)
-    if not 1 <= steps <= 150:
-        raise ValueError(f"expected 1 to 150 steps, got {steps}")
+    if not 1 <= steps <= MOST_STEPS:
+        raise ValueError(f"expected 1 to {MOST_STEPS} steps, got {steps}")
     return steps
 
 
@@ -100,17 +108,26 @@ def _scale(text: str) -> float:
         scale = float(text)
     except ValueError:
         raise ValueError(f"expected a number, got {text!r}") from None
-    if not 1 <= scale <= 30:
-        raise ValueError(f"expected 1 to 30, got {text}")
+    if not 1 <= scale <= LARGEST_SCALE:
+        raise ValueError(f"expected 1 to {LARGEST_SCALE}, got {text}")
     return scale
 
 
 def _sampler(text: str) -> str:
-    ours = {name.lower(): name for name in get_args(Sampler)}
-    known = ours | _SAMPLERS
+    known = sampler_names()
     if text.lower() not in known:
         raise ValueError(f"expected one of {', '.join(known)}; got {text!r}")
     return known[text.lower()]
+
+
+def sampler_names() -> dict[str, str]:
+    """Ours by every name that --ss takes, in small letters."""
+    return {name.lower(): name for name in get_args(Sampler)} | _SAMPLERS
+
+
+def flags() -> dict[str, str]:
+    """The fields of a line that have a flag, and that flag without its dashes."""
+    return {field: flag for flag, (field, _) in _FLAGS.items()}
 
 
 _FLAGS: dict[str, tuple[str, Callable[[str], Any]]] = {

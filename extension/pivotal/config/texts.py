@@ -40,7 +40,7 @@ def parse_points(text: str, last: float) -> Points:
         place, colon, value = part.partition(":")
         if not colon:
             raise ValueError(f"expected place:weight, as 500:0.5; got {part!r}")
-        where = _number(place, part)
+        where = number(place, part)
         if not 0 <= where <= last:
             raise ValueError(f"expected a place from 0 to {last:g} in {part!r}")
         points.append((where, _weight(value, part)))
@@ -63,13 +63,18 @@ def _parts(text: str) -> list[str]:
 
 
 def _weight(text: str, part: str) -> float:
-    value = _number(text, part)
+    value = number(text, part)
     if value < 0:
         raise ValueError(f"expected a weight of 0 or more in {part!r}")
     return value
 
 
-def _number(text: str, part: str) -> float:
+def number(text: str, part: str) -> float:
+    """The number that `text`, a piece of `part`, is.
+
+    Raises:
+        ValueError: it is none, or not a finite one.
+    """
     try:
         value = float(text)
     except ValueError:

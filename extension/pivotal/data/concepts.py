@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -36,6 +37,18 @@ class Concept:
     augment: Augment = Augment()  # how its images are changed
     resolution: str = ""  # of its images, as it was typed; empty: the run's
     wording: Wording = field(default_factory=Wording)
+
+
+def held_back(items: Sequence[Item], share: float, seed: int) -> tuple[list[Item], list[Item]]:
+    """`items` to train on, and `share` of them, at least one but never all, that are held back; both in their order.
+
+    Who is held back is drawn by name, so that the same images are as long as none are added or taken away.
+    """
+    count = min(max(round(len(items) * share), 1), len(items) - 1) if share else 0
+    drawn = sorted(range(len(items)), key=lambda index: random.Random(f"{seed}/held back/{items[index].path.name}").random())
+    back = set(drawn[:count])
+    return ([item for index, item in enumerate(items) if index not in back],
+            [item for index, item in enumerate(items) if index in back])
 
 
 def rates(items: Sequence[Item], concepts: Sequence[Concept]) -> list[float]:

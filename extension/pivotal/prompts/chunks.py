@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pivotal.prompts.emphasis import Segment, parse_emphasis
+from pivotal.prompts.emphasis import Segment, parse_emphasis, split_at_breaks
 from pivotal.prompts.layout import CHUNK, Cell, Unit, lay_out
 from pivotal.prompts.pieces import token_ids
 from pivotal.prompts.placeholders import find_placeholders
@@ -57,14 +57,16 @@ def tokenize_prompt(prompt: str, tokenizer: Any, embeddings: Mapping[str, int], 
 
 
 def tokenize_caption(caption: str, tokenizer: Any, placeholders: Mapping[str, int], *, emphasis: bool = False,
-                     longest: int | None = None) -> TokenizedPrompt:
+                     longest: int | None = None, comma_backtrack: int = COMMA_BACKTRACK) -> TokenizedPrompt:
     """`caption` for training: placeholders (name -> number of vectors) are found as words.
 
     Args:
-        emphasis: whether brackets are weights and BREAK ends a chunk, as in prompts; without, they are words.
-        longest: chunks of 75 tokens that are kept; None: all.
+        emphasis: whether brackets are weights, as in prompts; without, they are words.
+        longest: chunks of 75 tokens that are kept; None: all, and then BREAK ends a chunk as in prompts.
+        comma_backtrack: see layout.lay_out.
     """
-    prompt = _tokenized(caption_units(caption, tokenizer, placeholders, emphasis=emphasis), tokenizer, COMMA_BACKTRACK)
+    units = caption_units(caption, tokenizer, placeholders, emphasis=emphasis, breaks=longest is None)
+    prompt = _tokenized(units, tokenizer, comma_backtrack)
     if longest is None or len(prompt.chunks) <= longest:
         return prompt
     return TokenizedPrompt(prompt.chunks[:longest], CHUNK * longest)
@@ -84,10 +86,12 @@ def prompt_units(prompt: str, tokenizer: Any, embeddings: Mapping[str, int], *,
 
 
 def caption_units(caption: str, tokenizer: Any, placeholders: Mapping[str, int], *,
-                  emphasis: bool = False) -> Iterator[Unit | None]:
-    """The units of `caption` in order; None is a BREAK."""
-    for segment in parse_emphasis(caption) if emphasis else [Segment(caption, 1.0, list(range(len(caption))))]:
-        if emphasis and segment.is_break:
+                  emphasis: bool = False, breaks: bool = False) -> Iterator[Unit | None]:
+    """The units of `caption` in order; None is a BREAK, which is a word without `emphasis` and `breaks`."""
+    segments = (parse_emphasis(caption) if emphasis else split_at_breaks(caption) if breaks
+                else [Segment(caption, 1.0, list(range(len(caption))))])
+    for segment in segments:
+        if (emphasis or breaks) and segment.is_break:
             yield None
             continue
         yield from _segment_caption(segment, tokenizer, placeholders)

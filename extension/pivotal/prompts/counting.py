@@ -20,7 +20,7 @@ def count_tokens(text: str, encoders: Mapping[str, Any], embeddings: Mapping[str
         encoders: text encoder's name -> its tokenizer (see pieces.token_ids); at least one.
         embeddings: name -> number of vectors.
         kind: a prompt is counted as AUTOMATIC1111's counter shows it: without <lora:..>, the longest part between
-            ANDs, the longest variant of its schedules in 20 steps. A caption is taken literally.
+            ANDs, the longest variant of its schedules in 20 steps. A caption is taken literally, but for BREAK.
         wanted: number of vectors that `text` shall fill, where it is an embedding's initial text.
 
     Returns:
@@ -33,7 +33,7 @@ def count_tokens(text: str, encoders: Mapping[str, Any], embeddings: Mapping[str
     results: dict[int, dict[str, Any]] = {}
     for tokenizer in encoders.values():
         if id(tokenizer) not in results:
-            results[id(tokenizer)] = _counted(text, tokenizer, embeddings, kind)
+            results[id(tokenizer)] = _counted(text, tokenizer, embeddings, kind, breaks=wanted is None)
     by_name = {name: results[id(tokenizer)] for name, tokenizer in encoders.items()}
     longest = max(by_name.values(), key=lambda result: result["count"])
     pieces = [piece for chunk in longest["chunks"] for piece in chunk["pieces"]]
@@ -47,11 +47,11 @@ def count_tokens(text: str, encoders: Mapping[str, Any], embeddings: Mapping[str
     }
 
 
-def _counted(text: str, tokenizer: Any, embeddings: Mapping[str, int], kind: str) -> dict[str, Any]:
+def _counted(text: str, tokenizer: Any, embeddings: Mapping[str, int], kind: str, *, breaks: bool) -> dict[str, Any]:
     """One encoder's part of the answer."""
     if kind == "caption":
         places: Sequence[int] = range(len(text))
-        cells, count = count_cells(list(caption_units(text, tokenizer, embeddings)), tokenizer)
+        cells, count = count_cells(list(caption_units(text, tokenizer, embeddings, breaks=breaks)), tokenizer)
     else:
         readings = []
         for variant in prompt_variants(text):

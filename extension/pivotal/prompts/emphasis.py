@@ -56,14 +56,14 @@ def parse_emphasis(prompt: str) -> list[Segment]:
         elif sign == "]" and opened["["]:
             close("[", LESS)
         else:
-            segments.extend(_split_at_breaks(sign, start))
+            segments.extend(split_at_breaks(sign, start))
     for bracket, factor in (("(", MORE), ("[", LESS)):
         while opened[bracket]:  # an open bracket reaches to the end
             close(bracket, factor)
     return _merged(segments) or [Segment("", 1.0, [])]
 
 
-def _split_at_breaks(text: str, start: int) -> Iterator[Segment]:
+def split_at_breaks(text: str, start: int = 0) -> Iterator[Segment]:
     """`text`, which begins at `start` of the prompt, cut at each BREAK, the blanks around it dropped."""
     begin = 0
     for found in BREAK.finditer(text):

@@ -29,7 +29,7 @@ def test_a_list_of_rates_is_read_as_a1111_reads_it(text):
 
 
 @pytest.mark.parametrize(("text", "word"), [
-    ("", "at least one"), ("fast", "'fast' is no number"), ("0.1:x", "0.005:100"), ("0.1:0", "0.005:100"),
+    ("", "at least one"), ("fast", "got 'fast'"), ("0.1:x", "0.005:100"), ("0.1:0", "0.005:100"),
     ("0.1, 0.2", "not the last"), ("0.1:20, 0.2:20", "must rise"), ("-0.1", "between 0 and 10"), ("nan:3", "finite"),
     ("0.1:99999999999", "0.005:100"), ("0.1:-1, 0.2", "not the last")])
 def test_a_list_that_cannot_be_says_which_entry(text, word):
@@ -47,7 +47,7 @@ def test_points_are_joined_by_lines():
 
 
 @pytest.mark.parametrize(("text", "word"), [
-    ("", "at least one"), ("5", "10%:1"), ("x:1", "no number"), ("0:-1", "between 0 and 1000"), ("101%:1", "100%"),
+    ("", "at least one"), ("5", "10%:1"), ("x:1", "got 'x'"), ("0:-1", "between 0 and 1000"), ("101%:1", "100%"),
     ("-3:1", "between 0 and 100%"), ("0:inf", "finite"), ("50%:1, 20:0", "must rise"), ("100:1, 200:0", "not within")])
 def test_points_that_cannot_be_say_why(text, word):
     with pytest.raises(ValueError, match=word):

@@ -39,6 +39,20 @@ def test_without_emphasis_brackets_and_break_are_words(tokenizer):
     assert set(only_chunk(tokenized).weights) == {1.0}
 
 
+def test_a_caption_that_is_taken_whole_begins_a_chunk_at_break(tokenizer):
+    whole = tokenize_caption("a (cat) BREAK a zkmara BREAK", tokenizer, {"zkmara": 2})
+    assert [chunk.ids for chunk in whole.chunks] == [(320, 263, CAT, 264), (320, FILLER, FILLER)]  # brackets are letters
+    assert whole.count == 150 and whole.chunks[1].slots == (Slot(1, "zkmara", 0), Slot(2, "zkmara", 1))
+    assert len(tokenize_caption("a cat BREAK a photo", tokenizer, {}, longest=1).chunks) == 1  # as kohya: a word
+
+
+def test_a_caption_turns_back_to_a_comma_as_far_as_the_host_does(tokenizer):
+    text = "cat " * 60 + ", " + "cat " * 20
+    lengths = {far: [len(chunk.ids) for chunk in tokenize_caption(text, tokenizer, {}, comma_backtrack=far).chunks]
+               for far in (0, 14, 15)}
+    assert lengths == {0: [75, 6], 14: [75, 6], 15: [61, 20]}  # 15 tokens from the comma on
+
+
 def test_an_embedding_takes_as_many_slots_as_it_has_vectors(tokenizer):
     chunk = only_chunk(tokenize_prompt("a My  Style word, (zkwemb's:2)", tokenizer, EMBEDDINGS))
     assert chunk.slots == (Slot(1, "my style word", 0), Slot(2, "my style word", 1), Slot(3, "my style word", 2),

@@ -11,6 +11,7 @@ from pivotal.config.imports.kohya_names import KOHYA
 from pivotal.config.imports.kohya_network import network_of
 from pivotal.config.imports.optimizers import KOHYA_OPTIMIZERS, named_arguments, optimizer_of
 from pivotal.config.imports.rules import Imported, Reading, Told, apply, number
+from pivotal.config.sample_lines import sampler_names
 
 _SCHEDULES = {
     "linear": "linear",
@@ -21,15 +22,6 @@ _SCHEDULES = {
     "cosine_with_restarts": "cosine with restarts",
     "inverse_sqrt": "inverse square root",
     "adafactor": "constant",
-}
-SAMPLERS = {
-    "ddim": "DDIM",
-    "euler": "Euler",
-    "k_euler": "Euler",
-    "euler_a": "Euler a",
-    "k_euler_a": "Euler a",
-    "dpmsolver++": "DPM++ 2M",
-    "dpmsolver": "DPM++ 2M",
 }
 # sd-scripts' own values where a file is silent and ours would be others. The GUI's files name everything.
 _SCRIPT_DEFAULTS = {
@@ -187,7 +179,7 @@ def _output(rest: Mapping[str, Any], reading: Reading) -> None:
 
 
 def _sampler(name: str, reading: Reading) -> None:
-    if name in SAMPLERS:
-        reading.flat["samples.sampler"] = SAMPLERS[name]
+    if name.lower() in sampler_names():
+        reading.flat["samples.sampler"] = sampler_names()[name.lower()]
     else:
         reading.leave("sample_sampler", name, "There is no such sampler for previews; Euler is taken.")

@@ -295,7 +295,7 @@ OUTPUT: dict[str, Rule] = {
     "sample_at_first": always("samples.every_steps", text="Samples are drawn before the first step, too."),
     "sample_prompts": parts("samples.prompts"),
     "sample_sampler": parts("samples.sampler"),
-    "validation_split": missing("Put the images for it into a folder of their own (measure.folder)."),
+    "validation_split": to("measure.share", off=(0,)),
     "validation_seed": nothing("Noise and timesteps of measurements stay the same."),
     "validate_every_n_steps": to("measure.every_steps"),
     "validate_every_n_epochs": missing("Measurements are counted in steps (measure.every_steps)."),

@@ -7,7 +7,8 @@ from typing import Any
 
 from pivotal.config.imports.folders import take_folder, tell
 from pivotal.config.imports.onetrainer_names import CONCEPT, SAMPLE
-from pivotal.config.imports.rules import Reading, Told, apply, flattened, is_off, number
+from pivotal.config.imports.rules import Reading, apply, flattened, is_off, number
+from pivotal.config.sample_lines import OFF
 
 _KINDS = {"STANDARD": "training", "VALIDATION": "validation", "PRIOR_PREDICTION": "regularization"}
 _CAPTIONS = {"sample": "files", "filename": "file names", "concept": "list"}
@@ -115,18 +116,17 @@ def _tags(rest: Mapping[str, Any], mine: Reading) -> None:
 
 
 def samples_of(samples: Sequence[Mapping[str, Any]] | None, reading: Reading) -> None:
-    """Each sample as a prompt with flags; those that are switched off are left out."""
+    """Each sample as a prompt with flags; those that are switched off as lines that are left out."""
     lines = []
     for sample in samples or []:
         mine = Reading()
         apply(SAMPLE, sample, mine)
         reading.unknown += mine.unknown
-        if not mine.rest.get("enabled", True):
-            reading.quiet.append(Told("samples", sample.get("prompt"), "Switched off in the file."))
-        elif not is_off(mine.rest.get("prompt")):
-            lines.append(_line(mine.rest))
+        if not is_off(mine.rest.get("prompt")):
+            is_on = mine.rest.get("enabled", True)
+            lines.append(_line(mine.rest) if is_on else f"{OFF} {_line(mine.rest)}")
             sampler = mine.rest.get("noise_scheduler")
-            if not is_off(sampler) and sampler not in _SAMPLERS:
+            if is_on and not is_off(sampler) and sampler not in _SAMPLERS:
                 reading.change("noise_scheduler", sampler, "There is no such sampler for previews; the run's is taken.")
     if lines:
         reading.flat["samples.prompts"] = lines

@@ -69,6 +69,8 @@ def _measure_problems(config: TrainConfig) -> dict[str, str]:
     for key, is_wanted in wanted.items():
         if is_wanted:
             found[key] = "needs measurements on the way: set Measure every, and some images to measure"
+    if measure.share and not measure.images:
+        found["measure.share"] = "holds images back that nothing measures: set Measured images, or 0 here"
     if measure.every_steps and not measure.images:
         found["measure.images"] = "must be at least 1 where the run is measured on the way"
     return found

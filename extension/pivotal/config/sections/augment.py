@@ -29,7 +29,8 @@ class Augment:
                          label="Crop around faces")
     versions: int = option(
         1, "Number of differently changed versions of each image that are cached and used in turn. A mirrored one does not "
-        "count.", ge=1, le=1000)
+        "count.", ge=1, le=1000, void_when=(("cache.latents", ("off",), "Nothing is cached: each image is changed anew each "
+                                             "time."),))
 
     @property
     def is_random(self) -> bool:

@@ -22,6 +22,9 @@ class Cache:
         label="Latent sampling")
     batch: int = option(1, "Number of images of one size that are encoded at once; more is faster on a large card.", ge=1,
                         le=64, label="Encoded at once", ss="ss_vae_batch_size", shown_when=_KEPT)
+    when: Literal["before", "as needed"] = option(
+        "before", "Encodes all images before the first step, or each when it is first needed: training then begins at once, and "
+        "a damaged image is found only on the way.", label="Encode images", shown_when=_KEPT)
     keep_days: int | None = option(
         90, "Deletes what of both is on disk and no run used for so long, as a run begins. Empty: never.", ge=1, le=10_000,
         unit="days", label="Keep unused for")

@@ -50,7 +50,8 @@ class Caption:
         False, "Reads (words:1.2), (more) and [less] as the WebUI does in prompts. Off: brackets are letters.",
         label="Weighted captions", ss="ss_weighted_captions")
     max_tokens: Literal["as the host", "75", "150", "225"] = option(
-        "as the host", "Cuts longer captions off. As the host takes them whole, in chunks of 75 as prompts are.",
+        "as the host", "Cuts longer captions off. As the host takes them whole, in chunks of 75 as prompts are, with a new one "
+        "at BREAK.",
         label="Longest caption", ss="ss_max_token_length")
     padding: bool = option(
         True, "Fills captions up to 75 tokens, as prompts are. Off: the UNet is told only as many tokens as the longest of a "

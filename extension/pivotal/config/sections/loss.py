@@ -52,7 +52,8 @@ class Noise:
         0.0, "Adds noise that is constant over each channel, so that very dark and very bright images are learned.", ge=0,
         le=1, label="Noise offset", ss="ss_noise_offset", source="crosslabs.org/blog/diffusion-with-offset-noise")
     offset_random: bool = option(False, "Draws the offset's strength anew for each batch, up to the value.",
-                                 label="Random offset strength", ss="ss_noise_offset_random_strength")
+                                 label="Random offset strength", ss="ss_noise_offset_random_strength",
+                                void_when=(("noise.offset", (0.0,), "The noise offset is 0."),))
     offset_by_timestep: bool = option(
         False, "Gives noisier timesteps more of the offset, as a diffusion of its own would have it.",
         label="Generalized offset", source="arXiv:2412.03134, algorithm 1")
@@ -61,7 +62,8 @@ class Noise:
     multires_iterations: int = option(0, "Adds noise of ever coarser grain, so many times (pyramid noise); 6 is usual.", ge=0,
                                       le=64, label="Multires iterations", ss="ss_multires_noise_iterations")
     multires_discount: float = option(0.3, "Strength of each coarser grain over the finer one.", ge=0, le=1,
-                                      label="Multires discount", ss="ss_multires_noise_discount")
+                                      label="Multires discount", ss="ss_multires_noise_discount",
+                                     void_when=(("noise.multires_iterations", (0,), "There are no multires iterations."),))
     perturbation: float = option(0.0, "Adds noise both to what the model sees and to what it shall find.", ge=0, le=1,
                                  source="OneTrainer, perturbation noise weight")
     input_perturbation: float = option(0.0, "Adds noise to what the model sees and not to what it shall find; 0.1 is usual.",

@@ -8,6 +8,7 @@ from typing import Literal
 from pivotal.config.options import option
 
 _MASKED = ("mask.source", ("files", "alpha"))
+_WHOLE = (("mask.unmasked_probability", (1.0,), "Every step learns the whole image."),)
 
 
 @dataclass(frozen=True)
@@ -21,10 +22,10 @@ class Mask:
         0.1, "Share of the steps that learn the whole image, mask or not, so that the background is not forgotten.", ge=0,
         le=1, step=0.01, shown_when=_MASKED)
     unmasked_weight: float = option(0.1, "Least weight of a place, however black its mask is; 0 learns nothing there.", ge=0,
-                                    le=1, step=0.01, shown_when=_MASKED)
+                                    le=1, step=0.01, shown_when=_MASKED, void_when=_WHOLE)
     normalize: bool = option(
         False, "Divides each image's loss by the mean of its mask, so that a small mask teaches as strongly as a large one.",
-        label="Normalize by area", shown_when=_MASKED)
+        label="Normalize by area", shown_when=_MASKED, void_when=_WHOLE)
     prior_weight: float = option(
         0.0, "Holds what is masked to what the model drew there before the run, this strongly; 0 is off. Costs time.", ge=0,
         le=10, label="Masked prior preservation", shown_when=_MASKED)
@@ -33,4 +34,4 @@ class Mask:
         label="Cut to the mask", shown_when=_MASKED)
     round_parts: bool = option(
         False, "Learns only a round part of each mask, another one each time: a fifth to all of its reach around a place in it.",
-        label="Round parts of the mask", shown_when=_MASKED, source="OneTrainer's circular mask shrink")
+        label="Round parts of the mask", shown_when=_MASKED, void_when=_WHOLE, source="OneTrainer's circular mask shrink")

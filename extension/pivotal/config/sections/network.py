@@ -6,13 +6,17 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pivotal.config.options import option
-from pivotal.config.sections.pace import OwnSchedule, StopUnit
+from pivotal.config.sections.pace import RELATIVE, OwnSchedule, StopUnit
 
 _ANY = ("lora", "loha", "lokr", "dylora", "oft", "boft", "ia3", "glora", "full")
 _RANKED = ("lora", "loha", "lokr", "dylora", "glora")
 _SIZED = (*_RANKED, "oft", "boft")
 WHEN = ("network.method", _ANY)  # something is trained besides embeddings
 _WHEN_RANKED = ("network.method", _RANKED)
+_FROM_FILE = ("network.rank_from_file", (True,), "The file that is continued says it, layer by layer.")
+_NO_UNET = ("targets.unet", (False,), "The UNet gets no network.")
+_NO_ENCODER_1 = ("targets.text_encoder_1", (False,), "This text encoder gets no network.")
+_NO_ENCODER_2 = ("targets.text_encoder_2", (False,), "This text encoder gets no network.")
 
 
 @dataclass(frozen=True)
@@ -25,9 +29,10 @@ class Network:
         source="lora arXiv:2106.09685, loha arXiv:2108.06098, lokr arXiv:2309.14859, dylora arXiv:2210.07558, "
                "oft arXiv:2306.07280, boft arXiv:2311.06243, ia3 arXiv:2205.05638, glora arXiv:2306.07967")
     rank: int = option(16, "Size of the network: more learns more, and costs more. For OFT and BOFT the block size.",
-                       ge=1, le=4096, first_page=True, ss="ss_network_dim", shown_when=("network.method", _SIZED))
+                       ge=1, le=4096, first_page=True, ss="ss_network_dim", shown_when=("network.method", _SIZED),
+                       void_when=(_FROM_FILE,))
     alpha: float = option(16.0, "Strength: the network acts by alpha / rank. More than the rank is unusual.", above=0, le=65536,
-                          first_page=True, ss="ss_network_alpha", shown_when=_WHEN_RANKED)
+                          first_page=True, ss="ss_network_alpha", shown_when=_WHEN_RANKED, void_when=(_FROM_FILE,))
     rank_stabilized: bool = option(False, "Lets it act by alpha / sqrt(rank) instead, so that large ranks learn no slower.",
                                    source="arXiv:2312.03732", shown_when=_WHEN_RANKED)
     conv_rank: int | None = option(
@@ -60,7 +65,8 @@ class Network:
         "", "Continues from this LoRA file, whichever trainer wrote it; embeddings in it go on, too. It stays as it is.",
         widget="folder", label="Continue from", shown_when=WHEN)
     rank_from_file: bool = option(False, "Takes rank and alpha, layer by layer, from the file that is continued.",
-                                  label="Rank from the file", shown_when=WHEN)
+                                  label="Rank from the file", shown_when=WHEN,
+                                 void_when=(("network.base_file", ("",), "No file is continued."),))
 
 
 @dataclass(frozen=True)
@@ -70,28 +76,30 @@ class Targets:
     unet: bool = option(True, "Puts the network on the UNet, which draws.", label="Train the UNet")
     learning_rate: float = option(
         1e-4, "Learning rate of the network on the UNet; 0.0001 is usual, 0 changes nothing.", ge=0, le=10, first_page=True,
-        label="Network learning rate", ss="ss_unet_lr")
+        label="Network learning rate", ss="ss_unet_lr", void_when=(_NO_UNET, RELATIVE))
     stop_after: float | None = option(None, "Freezes the UNet's network after so much training. Empty trains to the end.",
-                                      above=0, label="Stop the UNet after")
-    stop_unit: StopUnit = option("never", "Unit of Stop the UNet after.", label="UNet stop unit")
+                                      above=0, label="Stop the UNet after", void_when=(_NO_UNET,))
+    stop_unit: StopUnit = option("never", "Unit of Stop the UNet after.", label="UNet stop unit", void_when=(_NO_UNET,))
     text_encoder_1: bool = option(False, "Puts the network on the (first) text encoder.", label="Train text encoder 1")
     text_encoder_1_rate: float = option(5e-5, "Learning rate of the network on the first text encoder.", ge=0, le=10,
-                                        label="Text encoder 1 learning rate", ss="ss_text_encoder_lr")
+                                        label="Text encoder 1 learning rate", ss="ss_text_encoder_lr",
+                                        void_when=(_NO_ENCODER_1, RELATIVE))
     text_encoder_2: bool = option(False, "Puts the network on SDXL's second text encoder.", label="Train text encoder 2")
     text_encoder_2_rate: float = option(5e-5, "Learning rate of the network on the second text encoder.", ge=0, le=10,
-                                        label="Text encoder 2 learning rate")
+                                        label="Text encoder 2 learning rate", void_when=(_NO_ENCODER_2, RELATIVE))
     text_encoder_stop_after: float | None = option(
         None, "Freezes the text encoders' networks after so much training. Empty trains to the end.", above=0,
         label="Stop the text encoders after")
     text_encoder_stop_unit: StopUnit = option("never", "Unit of Stop the text encoders after.",
                                               label="Text encoder stop unit")
-    schedule: OwnSchedule = option("as the run", "Learning-rate schedule of the network.", label="Network schedule")
+    schedule: OwnSchedule = option("as the run", "Learning-rate schedule of the network.", label="Network schedule",
+                                   void_when=(RELATIVE,))
     rates: str = option("", "Its own rates for the schedule rate list, as 0.005:100, 0.001. Empty takes the run's list.",
                         label="Network rate list")
     layers: Literal["attention and feed-forward", "attention", "cross-attention", "self-attention"] = option(
-        "attention and feed-forward", "Layers of the UNet's transformers that get a network.")
+        "attention and feed-forward", "Layers of the UNet's transformers that get a network.", void_when=(_NO_UNET,))
     filter: str = option("", "Keeps only UNet layers whose name matches this regular expression, as attn2|up_blocks\\.1.",
-                         label="Layer filter")
+                         label="Layer filter", void_when=(_NO_UNET,))
 
 
 @dataclass(frozen=True)

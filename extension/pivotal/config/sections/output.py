@@ -7,6 +7,7 @@ from typing import Literal
 
 from pivotal.config.options import option
 
+_NO_NETWORK = (("network.method", ("none",), "No network is trained."),)
 Sampler = Literal["DDIM", "Euler", "Euler a", "DPM++ 2M"]
 
 
@@ -30,10 +31,10 @@ class Save:
     ema: Literal["averaged", "last", "both"] = option(
         "averaged", "With an EMA: writes the average, the last step's values, or both (as NAME-raw).", label="EMA files")
     precision: Literal["fp16", "bf16", "fp32"] = option(
-        "fp16", "Number format of a network's file; embeddings are always written as fp32.")
+        "fp16", "Number format of a network's file; embeddings are always written as fp32.", void_when=_NO_NETWORK)
     bundle: bool = option(
         True, "Puts the embeddings into the network's file, so that its tag brings the words. Off: a folder beside it.",
-        label="Bundle embeddings")
+        label="Bundle embeddings", void_when=_NO_NETWORK)
     cards: bool = option(True, "Writes what the host's LoRA cards show: the words, the weight and a picture.")
     best: bool = option(
         False, "Also writes the best measured step, as NAME-best, whenever there is a better one; needs Measure every.")
@@ -51,12 +52,19 @@ class Samples:
     every_epochs: float | None = option(None, "Draws them every so many epochs, too. Empty: no.", above=0, le=1_000_000,
                                         unit="epochs")
     prompts: tuple[str, ...] = option(
-        (), "Prompts to draw, one a line; --n --w --h --d --l --s --ss set negative, size, seed, scale, steps, sampler. "
-        "Empty takes the first captions.",
-        label="Sample prompts", widget="textarea", tokens="prompt", first_page=True)
+        (), "Prompts to draw, one a line; --n --w --h --d --l --s --ss set negative, size, seed, scale, steps, sampler; # leaves "
+        "a line out. Empty takes the first captions.",
+        label="Sample prompts", widget="sample lines", tokens="prompt", first_page=True)
     negative: str = option("", "Says what the samples shall not show.", tokens="prompt", label="Negative prompt")
     steps: int = option(20, "Number of sampling steps.", ge=1, le=150, label="Sampling steps")
-    sampler: Sampler = option("Euler", "Sampler of the previews.")
+    sampler: Sampler = option("Euler", "Sampler of the previews.", void_when=(
+        ("samples.host_sampler", (), "The WebUI's own sampler draws."),))
+    through: Literal["ours", "the host"] = option(
+        "ours", "Whose samplers and noise draw: ours, or the WebUI's own, which show what the prompt will (AUTOMATIC1111 only).",
+        label="Draw through")
+    host_sampler: str = option(
+        "", "One of the WebUI's own samplers, with its schedule if you like: DPM++ 2M SDE Karras. Empty takes the sampler above.",
+        shown_when=("samples.through", ("the host",)), label="The host's sampler")
     cfg_scale: float = option(5.0, "How strongly the prompt guides; 1 is not at all.", ge=1, le=30, step=0.5,
                               label="CFG scale", source="arXiv:2207.12598")
     count: int = option(1, "Number of images of each prompt; each further one has the next seed.", ge=1, le=16,

@@ -7,6 +7,9 @@ from typing import Literal
 
 from pivotal.config.options import option
 
+# Adafactor's relative step takes the place of all rates and schedules of the run.
+RELATIVE = ("optimizer.relative_step", (True,), "Adafactor takes its relative step, whatever stands here.")
+
 StopUnit = Literal["never", "steps", "epochs", "percent", "images", "minutes"]
 ScheduleKind = Literal["constant", "linear", "cosine", "cosine with restarts", "cosine wave", "polynomial", "rex",
                        "inverse square root", "rate list", "points", "formula"]
@@ -19,10 +22,11 @@ class Schedule:
     """How the learning rates change from the first step to the last; a part that begins later begins its own."""
 
     kind: ScheduleKind = option("constant", "Course of the learning rate; restarts are sudden, a wave rises again smoothly.",
-                                label="Schedule", ss="ss_lr_scheduler")
+                                label="Schedule", ss="ss_lr_scheduler", void_when=(RELATIVE,))
     warmup: float = option(0.0, "Raises the rate from zero at first: below 1 a fraction of the steps, else steps.", ge=0,
-                           le=10_000_000, label="Warm-up", ss="ss_lr_warmup_steps")
-    minimum: float = option(0.0, "Lowest factor: the rate never falls below this share of itself.", ge=0, le=1)
+                           le=10_000_000, label="Warm-up", ss="ss_lr_warmup_steps", void_when=(RELATIVE,))
+    minimum: float = option(0.0, "Lowest factor: the rate never falls below this share of itself.", ge=0, le=1,
+                            void_when=(RELATIVE,))
     cycles: float = option(1.0, "Number of restarts or waves, the first included.", above=0, le=1000)
     power: float = option(1.0, "Exponent of the polynomial; 1 is a line.", above=0, le=100)
     rates: str = option("", "For a rate list: rates, each up to a step, in place of learning rates, as 0.005:100, 0.001:1000, "

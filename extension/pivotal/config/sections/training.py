@@ -7,6 +7,7 @@ from typing import Literal
 
 from pivotal.config.optimizers import FINDS_ITS_RATE, Kind, kinds_with, usual_text
 from pivotal.config.options import option
+from pivotal.config.sections.pace import RELATIVE
 
 _ADAFACTOR = ("optimizer.kind", ("adafactor",))
 # Networks whose weights may be bf16: changes that are products of several factors, or rotations, are computed in fp32.
@@ -18,8 +19,10 @@ _GROWS = ("prodigy", "dadapt adam", "dadapt sgd", "dadapt adagrad")
 class Length:
     """How long a run lasts: so many steps, or epochs, images or minutes in their place."""
 
-    steps: int = option(500, "Number of optimizer updates.", ge=1, le=10_000_000, ss="ss_max_train_steps",
-                        first_page=True)
+    steps: int = option(
+        500, "Number of optimizer updates.", ge=1, le=10_000_000, ss="ss_max_train_steps", first_page=True,
+        void_when=(("length.epochs", (), "The length is given in epochs."),
+                   ("length.images", (), "The length is given in images.")))
     epochs: float | None = option(
         None, "Counts the run in times that each image is seen, in place of steps. Empty: steps count.", above=0, le=1_000_000)
     images: int | None = option(
@@ -54,7 +57,7 @@ class Optimizer:
                        label="Optimizer class", shown_when=("optimizer.kind", ("other",)))
     learning_rate: float = option(
         5e-3, "Size of an update. For embeddings 0.001 to 0.02 is usual; 0 changes nothing (a control run).",
-        ge=0, le=10, ss="ss_learning_rate", first_page=True)
+        ge=0, le=10, ss="ss_learning_rate", first_page=True, void_when=(RELATIVE,))
     beta_1: float | None = option(
         None, f"Memory of the mean gradient; momentum. Empty takes the optimizer's own: {usual_text('beta_1')}.", ge=0,
         le=0.9999, label="Beta 1", shown_when=("optimizer.kind", kinds_with("beta_1")))
@@ -70,7 +73,8 @@ class Optimizer:
     weight_decay: float | None = option(
         None, "Pulls the network's weights to zero by this share of the rate. Empty takes the optimizer's own: "
               f"{usual_text('weight_decay')}.", ge=0, le=1, shown_when=("optimizer.kind", kinds_with("weight_decay")))
-    decay_embeddings: bool = option(False, "Lets weight decay pull at embeddings, too; usually it should not.")
+    decay_embeddings: bool = option(False, "Lets weight decay pull at embeddings, too; usually it should not.",
+                                    void_when=(("optimizer.weight_decay", (0.0,), "Weight decay is 0."),))
     nesterov: bool = option(True, "Looks ahead by the momentum before it steps; needs a beta 1.",
                             shown_when=("optimizer.kind", ("sgd",)))
     first_estimate: float = option(1e-6, "Rate with which Prodigy and D-Adaptation begin.", above=0, le=1,

@@ -19,10 +19,11 @@ def sample_images(config: TrainConfig, captions: Captions, usual: int) -> list[t
     """
     samples, side = config.samples, config.samples.size
     height, width = (side, side) if side else resolutions_of(config.dataset.resolution, usual)[0]
+    sampler = (samples.host_sampler if samples.through == "the host" else "") or samples.sampler
     lines = sample_lines(samples.prompts) or [SampleLine(text) for text in captions.all_texts()[:SHOWN]]
     return [(index, line, image, GenerateSettings(
         width=line.width or width, height=line.height or height, steps=line.steps or samples.steps,
-        sampler=line.sampler or samples.sampler,
+        sampler=line.sampler or sampler,
         cfg_scale=samples.cfg_scale if line.cfg_scale is None else line.cfg_scale,
         seed=((samples.seed if line.seed is None else line.seed) + image) % 2**32))
         for index, line in enumerate(lines) for image in range(samples.count)]

@@ -183,7 +183,8 @@ def test_onetrainers_other_settings():
     assert (made.precision.compute, made.precision.tf32, made.length.epochs, made.save.every_epochs) == ("fp32", "on", 40, 5)
     mask = made.mask
     assert (mask.source, mask.unmasked_weight, mask.normalize, mask.prior_weight) == ("files", 0.2, True, 0.5)
-    assert made.samples.prompts == ("zkmara in a park --w 768 --h 1024 --d 42 --l 7.0 --s 20 --ss Euler a --n blurry",)
+    assert made.samples.prompts == ("zkmara in a park --w 768 --h 1024 --d 42 --l 7.0 --s 20 --ss Euler a --n blurry",
+                                    "# off")  # a sample that is switched off there
     assert {"learning_rate_scaler", "surprise", "optimizer.cautious", "sample_after"} <= names(found.unknown)
     assert "secrets.huggingface_token" in names(found.quiet) and "never written" not in str(found.flat)
 
