@@ -27,7 +27,8 @@ from pivotal.config.sections.buckets import Buckets
 from pivotal.config.sections.cache import Cache
 from pivotal.data.buckets import fits, make_views
 from pivotal.data.folder import Item
-from pivotal.data.latents import ImageStore, open_store
+from pivotal.data.latents import ImageStore
+from pivotal.data.opening import open_store
 from pivotal.data.prefetch import Prefetch
 from pivotal.data.versions import StoreSettings
 

@@ -1,186 +1,188 @@
-"""What a step costs beside the bare model: run me, I print ratios that were measured in one run.
+"""What a run costs beside the bare model's loop: run me, I print ratios that were measured in one process.
 
-    OMP_NUM_THREADS=1 python tests/benchmarks/steps.py [--rounds 40] [--full]
+    OMP_NUM_THREADS=1 python tests/benchmarks/steps.py [--rounds 40] [--full] [--compute auto] [--images needed]
 
-The bare loop has the same UNet, text encoder and latents, a forward, a backward and torch's fused AdamW, and nothing else;
-its LoRA is two matrices beside each layer. The two take turns, step by step, in one process, and each quotient is of two
-steps that follow one another. CPU seconds, for other work on the machine is in the others. --full takes the sizes of
-Stable Diffusion 1.5 with random weights at 256 px, and 6 GB of memory.
+Ours is a whole run, as the page starts it: with its progress, events, journal, checks of Stop and files. After each of its steps
+it waits for one step of the bare loop (bare.py), so each quotient is of two steps that follow one another. CPU seconds, for other
+work on the machine is in the others. --full takes the sizes of Stable Diffusion 1.5 with random weights at 256 px, and 8 GB.
+Memory is measured in a process for each of the two (Linux): the highest that the process had from the first step on.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
+import os
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "extension"))
 
-from pivotal.config.sections.network import Blocks, Network, Targets
-from pivotal.config.sections.training import Optimizer
-from pivotal.embeddings.trained import TrainedEmbedding
+from bare import FULL, RANK, RATE, SMALL, VECTORS, Bare
+
+from fake_host import FakeHost
+from pivotal.events import Event, Finished, StepDone
+from pivotal.jobs.checks.plan import make_plan
+from pivotal.jobs.control import Control
+from pivotal.jobs.desk import work_through
 from pivotal.models.build import build_model
-from pivotal.models.diffusion import DiffusionModel
-from pivotal.networks import network as networks
-from pivotal.networks.choose import choose_layers
-from pivotal.prompts.chunks import tokenize_prompt
-from pivotal.training.batch import Batch
-from pivotal.training.optimizers import make_steppers
-from pivotal.training.part import Part
-from pivotal.training.session import Session
-from pivotal.training.settings import Settings
-from tiny import SHAPES, Shape, _tensors, tokenizer
+from tiny import _tensors, tokenizer, vae_shapes
 
-RANK, VECTORS, RATE = 16, 4, 1e-4
-FULL = Shape(levels=((320, 1), (640, 1), (1280, 1), (1280, 0)), layers=2, clip_width=768, text_layers=12,
-             vae=(128, 256, 512, 512))
-SMALL = replace(SHAPES["sd1"], levels=((32, 1), (64, 1), (64, 1), (64, 0)), layers=2, clip_width=64)
+KINDS = {"LoRA": (True, False), "embedding": (False, True), "both": (True, True)}
+WARM = 3  # steps that do not count
 
 
-@dataclass
-class Random:
-    """Batches of one latent and one caption, the same tensors each time."""
+class Times:
+    """An `emit` that notes CPU and wall seconds of each step, and lets the bare loop make one after each."""
 
-    side: int
-    words: str
-    images: int = 8
-    size: int = 1
+    def __init__(self, bare: Bare | None):
+        self.bare = bare
+        self.ours: list[tuple[float, float]] = []
+        self.theirs: list[tuple[float, float]] = []
+        self.to_first = self.to_files = 0.0
+        self._last = self._now()
 
-    def at(self, position: int) -> Batch:
-        generator = torch.Generator().manual_seed(position % self.images)
-        latents = torch.randn(1, 4, self.side, self.side, generator=generator)
-        prompt = tokenize_prompt(self.words, tokenizer(), {"zk": VECTORS} if "zk" in self.words else {})
-        return Batch(latents, [prompt], torch.zeros(1, 6))
+    @staticmethod
+    def _now() -> tuple[float, float]:
+        return time.process_time(), time.perf_counter()
 
-
-class Side(nn.Module):
-    """A plain LoRA beside one linear layer or 1x1 convolution."""
-
-    def __init__(self, layer: nn.Module):
-        super().__init__()
-        self.layer, self.plain = layer, layer.forward
-        rows, columns = layer.weight.shape[:2]
-        self.down = nn.Parameter(torch.randn(RANK, columns) / columns**0.5)
-        self.up = nn.Parameter(torch.zeros(rows, RANK))
-
-    def forward(self, values: Tensor) -> Tensor:
-        if isinstance(self.layer, nn.Conv2d):
-            return self.plain(values) + functional.conv2d(functional.conv2d(values, self.down[..., None, None]),
-                                                          self.up[..., None, None])
-        return self.plain(values) + functional.linear(functional.linear(values, self.down), self.up)
+    def __call__(self, event: Event) -> None:
+        took = tuple(now - last for now, last in zip(self._now(), self._last, strict=True))
+        if isinstance(event, StepDone):
+            self.to_first = self.to_first or took[0]
+            self.ours.append(took)
+            began = self._now()
+            if self.bare is not None:
+                with self.bare.attached():
+                    self.bare.step()
+            self._last = self._now()
+            self.theirs.append(tuple(now - last for now, last in zip(self._last, began, strict=True)))
+        elif isinstance(event, Finished):
+            self.to_files = took[0]
 
 
-class Bare:
-    """Forward, backward, AdamW."""
-
-    def __init__(self, model: DiffusionModel, batches: Random, lora: bool, embedding: bool):
-        self.model, self.batches, self.position = model, batches, 0
-        self.sides = [Side(layer) for layer in lora_layers(model)] if lora else []
-        self.vectors = [nn.Parameter(torch.randn(VECTORS, model.widths[0]) * 0.02)] if embedding else []
-        parameters = [p for side in self.sides for p in (side.down, side.up)] + self.vectors
-        self.optimizer = torch.optim.AdamW(parameters, lr=RATE, fused=True)
-        batch = batches.at(0)
-        with torch.no_grad():
-            self.hidden = None if embedding else model.encode_prompts(batch.prompts, {})
-
-    @contextmanager
-    def attached(self) -> Iterator[None]:
-        for side in self.sides:
-            side.layer.forward = side.forward
-        yield
-        for side in self.sides:
-            side.layer.forward = side.plain
-
-    def step(self) -> None:
-        batch = self.batches.at(self.position)
-        self.position += 1
-        noise, timestep = torch.randn_like(batch.latents), torch.randint(0, 1000, (1,))
-        alpha = self.model.alphas_cumprod[timestep].view(-1, 1, 1, 1)
-        noisy = alpha.sqrt() * batch.latents + (1 - alpha).sqrt() * noise
-        hidden = self.hidden or self.model.encode_prompts(batch.prompts, {"zk": self.vectors})
-        loss = functional.mse_loss(self.model.predict(noisy, timestep, hidden), noise)
-        loss.backward()
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+def make_host(folder: Path, full: bool) -> FakeHost:
+    """A host with a model of those sizes loaded."""
+    host = FakeHost(folder)
+    shape = FULL if full else SMALL
+    tensors = _tensors("sd1", shape, 0)
+    for name, size in vae_shapes(shape.vae, layers=2).items():  # tests have one layer a level
+        tensors["first_stage_model." + name] = torch.randn(size) / max(1, math.prod(size[1:])) ** 0.5
+    host.model = build_model(tensors, tokenizer=tokenizer(), resolution=256 if full else 64)
+    return host
 
 
-class Ours:
-    """A session, as a run has it."""
-
-    def __init__(self, model: DiffusionModel, batches: Random, lora: bool, embedding: bool):
-        chosen = choose_layers(model, Network(method="lora", rank=RANK, alpha=RANK), Targets(), Blocks())
-        self.networks = [networks.Network(name, "lora", layers, torch.Generator().manual_seed(0))
-                         for name, layers in chosen.items()] if lora else []
-        parts = [Part(network, RATE) for network in self.networks]
-        if embedding:
-            parts.append(Part(TrainedEmbedding("zk", [torch.randn(VECTORS, model.widths[0]) * 0.02]), RATE))
-        settings = Settings(0, 10**6, 1, torch.float32, cache_text=True)
-        self.session = Session(model, parts, batches, make_steppers(Optimizer(learning_rate=RATE), parts), settings)
-
-    @contextmanager
-    def attached(self) -> Iterator[None]:
-        if not self.networks:
-            yield
-            return
-        with self.networks[0].attached():
-            yield
-
-    def step(self) -> None:
-        self.session.step(self.session.learning())
+def write_images(folder: Path, side: int, caption: str) -> Path:
+    """Pictures with captions, few enough to be encoded before the steps that count."""
+    folder.mkdir()
+    for number in range(WARM):
+        (folder / f"{number}.txt").write_text(caption, encoding="utf-8")
+        pixels = np.random.default_rng(number).integers(0, 255, (side, side, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    return folder
 
 
-def lora_layers(model: DiffusionModel) -> list[nn.Module]:
-    """The layers of the UNet that our LoRA takes."""
-    chosen = choose_layers(model, Network(method="lora", rank=RANK), Targets(), Blocks())
-    return [layer.module for layers in chosen.values() for layer, _ in layers]
+def options(kind: str, images: Path, steps: int, given: argparse.Namespace) -> dict[str, object]:
+    """The run of that kind."""
+    lora, embedding = KINDS[kind]
+    flat = {"name": "run", "dataset.folder": str(images / ("zk" if embedding else "red")),
+            "dataset.resolution": "256" if given.full else "64", "length.steps": steps, "batch.size": 1,
+            "measure.images": 0, "samples.every_steps": 0, "optimizer.learning_rate": RATE,
+            "precision.compute": given.compute, "cache.when": "as needed" if given.images == "needed" else "before"}
+    if lora:
+        flat |= {"network.method": "lora", "network.rank": RANK, "network.alpha": RANK, "targets.learning_rate": RATE}
+    if embedding:
+        flat |= {"embeddings.0.placeholder": "zk", "embeddings.0.token_count": VECTORS, "embeddings.0.initial_text": "red"}
+    return flat
 
 
-def seconds(work: Callable[[], None]) -> float:
-    """CPU seconds that `work` takes."""
-    started = time.process_time()
-    work()
-    return time.process_time() - started
+def run(kind: str, host: FakeHost, images: Path, steps: int, given: argparse.Namespace, bare: Bare | None) -> Times:
+    """Carries out a run; its times."""
+    times = Times(bare)
+    plan = make_plan(options(kind, images, steps, given), host)
+    work_through(plan, host, times, Control(patient=False))
+    return times
 
 
-def compare(name: str, model: DiffusionModel, batches: Random, rounds: int, *, lora: bool, embedding: bool) -> str:
+def line(kind: str, host: FakeHost, images: Path, given: argparse.Namespace) -> str:
     """One line of the table."""
-    both = Bare(model, batches, lora, embedding), Ours(model, batches, lora, embedding)
-    took: list[list[float]] = [[], []]
-    for _ in range(rounds + 3):  # the first three warm up
-        for index, program in enumerate(both):
-            with program.attached():
-                took[index].append(seconds(program.step))
-    bare, ours = took[0][3:], took[1][3:]
-    quotients = sorted(b / a for a, b in zip(bare, ours, strict=True))
-    low, high = quotients[len(quotients) // 4], quotients[-1 - len(quotients) // 4]
-    mean = statistics.mean(ours) / statistics.median(ours)
-    return (f"{name:12} {statistics.median(bare) * 1000:9.1f} {statistics.median(ours) * 1000:9.1f} "
-            f"{statistics.median(quotients):6.3f} {low:6.3f} .. {high:.3f} {mean:9.3f}")
+    lora, embedding = KINDS[kind]
+    bare = Bare(host.model, 32 if given.full else 8, lora=lora, embedding=embedding)
+    times = run(kind, host, images, given.rounds + WARM, given, bare)
+    ours, theirs = times.ours[WARM:], times.theirs[WARM:]
+    cpu, wall = (sorted(a[which] / b[which] for a, b in zip(ours, theirs, strict=True)) for which in (0, 1))
+    even = [statistics.mean(step[0] for step in steps) / statistics.median(step[0] for step in steps) for steps in (ours, theirs)]
+    return (f"{kind:10} {statistics.median(b[0] for b in theirs) * 1000:9.1f} {statistics.median(a[0] for a in ours) * 1000:9.1f}"
+            f" {statistics.median(cpu):6.3f}  {cpu[len(cpu) // 4]:.3f} .. {cpu[-1 - len(cpu) // 4]:.3f}"
+            f" {statistics.median(wall):6.3f} {even[1]:6.3f} {even[0]:6.3f} {times.to_first:8.2f} {times.to_files:7.2f}")
+
+
+def peak(work: Callable[[], None]) -> tuple[int, int]:
+    """MB that the process has before `work`, and at most while it lasts."""
+    status = Path("/proc/self/status")
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # sets the highest back to what is there now
+    first = _field(status, "VmRSS")
+    work()
+    return first, _field(status, "VmHWM")
+
+
+def _field(status: Path, name: str) -> int:
+    (line,) = [line for line in status.read_text(encoding="ascii").splitlines() if line.startswith(name)]
+    return int(line.split()[1]) // 1024
+
+
+def memory(which: str, kind: str, host: FakeHost, images: Path, given: argparse.Namespace) -> str:
+    """`which` program's memory, in a process of its own."""
+    steps = 4
+
+    def bare() -> None:
+        loop = Bare(host.model, 32 if given.full else 8, lora=KINDS[kind][0], embedding=KINDS[kind][1])
+        with loop.attached():
+            for _ in range(steps):
+                loop.step()
+
+    first, highest = peak(bare if which == "bare" else lambda: run(kind, host, images, steps, given, None) and None)
+    return f"{which:5} {first:6} {highest:6} {highest - first:6}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--full", action="store_true", help="the sizes of SD 1.5")
-    options = parser.parse_args()
+    parser.add_argument("--compute", default="auto")
+    parser.add_argument("--images", choices=("before", "needed"), default="before", help="when they are encoded")
+    parser.add_argument("--kind", choices=tuple(KINDS), help="only this one")
+    parser.add_argument("--memory", choices=("bare", "ours", "both"), help="in place of the times")
+    given = parser.parse_args()
     torch.set_num_threads(1)
-    shape, side = (FULL, 32) if options.full else (SMALL, 8)
-    model = build_model(_tensors("sd1", shape, 0), tokenizer=tokenizer(), resolution=side * 8)
-    print(f"{len(lora_layers(model))} layers with LoRA, rank {RANK}; {side * 8} px, batch 1, fp32, one thread")
-    print("what             bare ms   ours ms  ratio  quartiles      mean/median of ours")
-    for name, lora, embedding, words in (("LoRA", True, False, "a red circle"), ("embedding", False, True, "a zk circle"),
-                                         ("both", True, True, "a zk circle")):
-        print(compare(name, model, Random(side, words), options.rounds, lora=lora, embedding=embedding), flush=True)
+    if given.memory == "both":
+        print("MB    before   most  added", flush=True)
+        for which in ("bare", "ours"):
+            words = [word for word in sys.argv[1:] if word not in ("--memory", "both")]
+            subprocess.run([sys.executable, __file__, *words, "--memory", which], check=True, env=os.environ)
+        return
+    with tempfile.TemporaryDirectory() as scratch:
+        images = Path(scratch)
+        for word in ("zk", "red"):
+            write_images(images / word, 256 if given.full else 64, f"a {word} circle")
+        host = make_host(Path(scratch) / "host", given.full)
+        if given.memory:
+            print(memory(given.memory, given.kind or "LoRA", host, images, given), flush=True)
+            return
+        print("           bare ms   ours ms  ratio  quartiles        wall  mean/median    to first  to files")
+        print("                                                           bare   ours       s CPU     s CPU")
+        for kind in [given.kind] if given.kind else KINDS:
+            print(line(kind, host, images, given), flush=True)
 
 
 if __name__ == "__main__":

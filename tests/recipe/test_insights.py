@@ -64,6 +64,7 @@ def test_looking_changes_nothing_and_comes_seldom(tmp_path, monkeypatch):
     images = write_dataset(tmp_path / "images")
     monkeypatch.setattr("pivotal.jobs.watch.insights.LEAST_SECONDS", 0.0)
     monkeypatch.setattr("pivotal.jobs.watch.insights.SHARE", 0.0)
+    monkeypatch.setattr("pivotal.jobs.watch.insights.TIMES", 0)
     _, often = carry_out(FakeHost(tmp_path / "a"), images)
     monkeypatch.setattr("pivotal.jobs.watch.insights.LEAST_SECONDS", 1e9)
     _, seldom = carry_out(FakeHost(tmp_path / "b"), images)

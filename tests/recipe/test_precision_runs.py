@@ -8,9 +8,10 @@ from safetensors.torch import load_file
 
 from fake_host import FakeHost, write_dataset
 from pivotal.errors import OptionError
-from pivotal.events import Finished
+from pivotal.events import Finished, StepDone
 from pivotal.formats.network_file import read_network
 from pivotal.jobs import trainees
+from pivotal.training import precision
 from runs import carry_out, fingerprint
 
 NETWORK = {"network__method": "lora", "network__rank": 4, "network__alpha": 4, "targets__learning_rate": 1e-3,
@@ -45,6 +46,22 @@ def test_networks_in_bf16_learn_beside_embeddings_in_fp32(tmp_path, images, monk
     formats = {key.split(".")[1]: tensor.dtype for key, tensor in state.items() if key.startswith("trained.")}
     assert formats == {"0": torch.float32, "1": torch.bfloat16}
     assert {tensor.dtype for key, tensor in state.items() if "exp_avg" in key} == {torch.float32}
+
+
+@pytest.mark.once
+def test_on_a_processor_with_bf16_a_large_unet_learns_the_same_in_it(tmp_path, images, monkeypatch):
+    """The tiny one counts as large here; both parts learn, over fp32 text encoders."""
+    losses = {}
+    for name, gains in (("fp32", False), ("bf16", True)):
+        monkeypatch.setattr(precision, "gains_by_bf16", lambda *_, gains=gains: gains)
+        host = FakeHost(tmp_path / name)
+        before = fingerprint(host)
+        outcome, events = carry_out(host, images, **NETWORK | {"targets__learning_rate": 0.01, "length__steps": 10})
+        assert isinstance(events[-1], Finished) and fingerprint(host) == before
+        assert outcome.metrics["error_after"] < 0.98 * outcome.metrics["error_before"]
+        losses[name] = torch.tensor([event.loss for event in events if isinstance(event, StepDone)])
+    assert not torch.equal(losses["fp32"], losses["bf16"])
+    torch.testing.assert_close(losses["fp32"], losses["bf16"], rtol=0.02, atol=0)
 
 
 def test_updates_too_small_for_bf16_are_not_lost(tmp_path, images):

@@ -114,7 +114,10 @@ class Disk:
     def put(self, key: Key, encoded: Encoded) -> None:
         tensors = {name: tensor.contiguous() for name, tensor in vars(encoded).items() if tensor is not None}
         try:
-            write_tensors(self.path(key), tensors, {_SUM: _sum(tensors)})
+            try:
+                write_tensors(self.path(key), tensors, {_SUM: _sum(tensors)})
+            except FileNotFoundError:  # a run that began beside this one took the temporary file for one that was left behind
+                write_tensors(self.path(key), tensors, {_SUM: _sum(tensors)})
         except OSError as error:
             raise DatasetError(f"{self.folder} cannot take the latents ({error.strerror or error}); make room, or keep them "
                                "in memory.") from error

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from pivotal.data.buckets import LATENT
-from pivotal.data.encoding import Encoded, Encoder, encode, fingerprint, latent_mask, settled
-from pivotal.data.faces import find_face
-from pivotal.data.folder import Item
+from pivotal.data.encoding import Encoded, Encoder, encode, latent_mask, settled
 from pivotal.data.images import Picture
 from pivotal.data.inpainting import inpainting_masks
-from pivotal.data.latent_cache import Disk, Memory, Nowhere, Shelf, content_name, file_hash
-from pivotal.data.mask_area import find_box, round_part
+from pivotal.data.latent_cache import Nowhere, Shelf
+from pivotal.data.mask_area import round_part
 from pivotal.data.prefetch import read_ahead
-from pivotal.data.versions import Key, StoreSettings, Versions
+from pivotal.data.versions import Key, Versions
 from pivotal.data.view import Size, View
 
 
@@ -55,6 +52,7 @@ class ImageStore:
         self.views: Sequence[View] = versions.views
         self.versions, self.shelf = versions, shelf
         self._encoder, self._settings = encoder, versions.settings
+        self._keeps_all = not isinstance(shelf, Nowhere)
 
     def load(self, places: Sequence[tuple[int, int]]) -> Loaded:
         """What the (view, time) `places` need, from the cache or from their files.
@@ -71,7 +69,13 @@ class ImageStore:
         """`loaded` with all of its rows encoded, those that were not cached on the device now."""
         missing = [row for row in loaded.rows if row.encoded is None]
         rows = loaded.rows
-        if missing:
+        if missing and self._keeps_all:
+            for row in missing:
+                # Each alone, so that its bits do not hang on the batch that it came in first: a resumed run has other ones.
+                if not self.shelf.has(row.key):
+                    self.keep([row.key], self._encode_all([(row.key, row.picture)]))
+            rows = tuple(row if row.encoded is not None else self._row(row.key.view, row.time) for row in rows)
+        elif missing:
             told = None
             if self._encoder.is_inpainting:
                 told = [[self._told(row.key, row.picture)[self._variant(row)]] for row in missing]
@@ -89,26 +93,50 @@ class ImageStore:
         deviation = torch.stack([row.encoded.deviation for row in rows])
         return mean + deviation * torch.randn(mean.shape, generator=generator)
 
-    def fill(self, keys: Sequence[Key], size: int) -> Iterator[int]:
-        """Encodes `keys` onto the shelf, up to `size` of one bucket at once; tells after each how many are done."""
-        pending: dict[Size, list[tuple[Key, Picture]]] = {}
-        done = 0
-        for key, picture in read_ahead(self.versions.picture, keys):
+    def grouped(self, keys: Sequence[Key]) -> list[list[Key]]:
+        """`keys` as they are encoded: some of one bucket at once."""
+        pending: dict[Size, list[Key]] = {}
+        groups = []
+        for key in keys:
             bucket = self.views[key.view].fit.size
-            pending.setdefault(bucket, []).append((key, picture))
-            if len(pending[bucket]) == size:
-                done += self._put(pending.pop(bucket))
-                yield done
-        for rest in pending.values():
-            done += self._put(rest)
-            yield done
+            pending.setdefault(bucket, []).append(key)
+            if len(pending[bucket]) == self._settings.cache.batch:
+                groups.append(pending.pop(bucket))
+        return groups + list(pending.values())
 
-    def _put(self, pending: Sequence[tuple[Key, Picture]]) -> int:
+    def fill(self, keys: Sequence[Key], stopped: Callable[[], bool]) -> Iterator[int]:
+        """Encodes `keys` onto the shelf; tells after each group how many are done, and ends early when `stopped`."""
+        groups = self.grouped(keys)
+        done = 0
+        with closing(read_ahead(self.versions.picture, [key for group in groups for key in group])) as pictures:
+            for group in groups:
+                if stopped():
+                    return
+                self.keep(group, self._encode_all([next(pictures) for _ in group]))
+                done += len(group)
+                yield done
+
+    def given(self, group: Sequence[Key]) -> list[Encoded]:
+        """Images of one bucket: from the shelf, or encoded together.
+
+        Raises:
+            DatasetError: one cannot be read or encoded.
+        """
+        found = [self.shelf.get(key) for key in group]
+        if None not in found:
+            return found
+        return self._encode_all([(key, self.versions.picture(key)) for key in group])
+
+    def keep(self, group: Sequence[Key], encoded: Sequence[Encoded]) -> None:
+        """Puts what is not there yet onto the shelf."""
+        for key, one in zip(group, encoded, strict=True):
+            if not self.shelf.has(key):
+                # A file serves every way to sample; in memory there is only what this run takes.
+                self.shelf.put(key, one if self.shelf.is_lasting else self._settled(key, one))
+
+    def _encode_all(self, pending: Sequence[tuple[Key, Picture]]) -> list[Encoded]:
         told = [self._told(key, picture) for key, picture in pending] if self._encoder.is_inpainting else None
-        for (key, _), encoded in zip(pending, self._encode(pending, told), strict=True):
-            # A file serves every way to sample; in memory there is only what this run takes.
-            self.shelf.put(key, encoded if self.shelf.is_lasting else self._settled(key, encoded))
-        return len(pending)
+        return self._encode(pending, told)
 
     def _encode(self, pending: Sequence[tuple[Key, Picture]], told: Sequence[Sequence[Tensor]] | None) -> list[Encoded]:
         return encode(self._encoder, [picture for _, picture in pending],
@@ -149,69 +177,3 @@ class ImageStore:
             return None
         # A row that was encoded just now has only the one that is needed.
         return torch.stack([row.encoded.inpainting[0 if row.picture is not None else self._variant(row)] for row in rows])
-
-
-def open_store(encoder: Encoder, items: Sequence[Item], views: Sequence[View], settings: StoreSettings, folder: Path, *,
-               progress: Callable[[int, int], None], stopped: Callable[[], bool],
-               memory: Memory | None = None) -> ImageStore | None:
-    """A store with all encoded that is to be cached; None when stopped.
-
-    Args:
-        folder: where files are kept that later runs find again.
-        progress: is told how many of how many are encoded; asked for none, all had been found.
-        memory: where images are kept that are cached in memory, perhaps with some of an earlier try.
-
-    Raises:
-        DatasetError: an image or its mask cannot be read or encoded.
-    """
-    versions = Versions(items, views, settings, reads_masks=encoder.is_inpainting)
-    versions.faces = _faces(items, settings, stopped)
-    if settings.cut_to_masks and settings.masks != "off":
-        boxes = {index: find_box(*masked) for index, masked in versions.masked().items() if not stopped()}
-        versions.boxes = {index: box for index, box in boxes.items() if box is not None}
-    if settings.cache.latents == "off":
-        return ImageStore(encoder, versions, Nowhere())
-    keys, missing = list(versions.keys()), []
-    shelf: Shelf = memory or Memory() if settings.cache.latents == "memory" else Disk(folder, _naming(versions, encoder))
-    store = ImageStore(encoder, versions, shelf)
-    for count, key in enumerate(keys, 1):
-        if stopped():
-            return None
-        if not shelf.has(key):
-            missing.append(key)
-        elif shelf.is_lasting:
-            progress(count - len(missing), len(keys))
-    found = len(keys) - len(missing)
-    progress(found, len(keys))
-    filling = store.fill(missing, settings.cache.batch)
-    try:
-        while not stopped():
-            done = next(filling, None)
-            if done is None:
-                return store
-            progress(found + done, len(keys))
-    finally:
-        filling.close()
-    return None
-
-
-def _faces(items: Sequence[Item], settings: StoreSettings, stopped: Callable[[], bool]) -> dict[int, tuple[float, float]]:
-    found = {}
-    for index, item in enumerate(items):
-        face = find_face(item.path) if settings.augment_of(item).faces and not stopped() else None
-        if face is not None:
-            found[index] = face
-    return found
-
-
-def _naming(versions: Versions, encoder: Encoder) -> Callable[[Key], str]:
-    hashed, weights = lru_cache(maxsize=None)(file_hash), fingerprint(encoder)
-
-    def name(key: Key) -> str:
-        view, mask = versions.views[key.view], versions.mask(key)
-        # Drawn masks come from the seed and the image's place in the dataset.
-        told = f"/{versions.settings.seed}/{view.item}" if encoder.is_inpainting else ""
-        return content_name(hashed(versions.item(key).path), hashed(mask) if isinstance(mask, Path) else str(mask), view.fit,
-                            versions.change(key), weights + told)
-
-    return name

@@ -36,6 +36,11 @@ class TrainedEmbedding(nn.Module):
         """All vectors, at its own rate."""
         return [(1.0, tuple(self.values))]
 
+    def train(self, mode: bool = True) -> TrainedEmbedding:
+        """Nothing in it differs while it learns; nn.Module's own walks its lists in each step."""
+        vars(self)["training"] = mode
+        return self
+
     def prepare(self, generator: torch.Generator) -> None:
         """Nothing in it is drawn."""
 

@@ -18,7 +18,7 @@ from pivotal.data.latent_cache import Disk
 from pivotal.data.latents import ImageStore, Loaded
 from pivotal.data.order import Order, Place
 from pivotal.data.prefetch import Prefetch
-from pivotal.prompts.chunks import TokenizedPrompt, tokenize_caption
+from pivotal.prompts.chunks import COMMA_BACKTRACK, TokenizedPrompt, tokenize_caption
 from pivotal.training.batch import Batch
 from pivotal.training.seeds import generator
 
@@ -31,10 +31,11 @@ class DatasetBatches:
     Args:
         placeholders: placeholder -> number of vectors.
         rules: the run's, of which those for tokens count here.
+        comma_backtrack: the host's (prompts/layout.py).
     """
 
     def __init__(self, store: ImageStore, captions: Captions, order: Order, *, seed: int, tokenizer: Any,
-                 placeholders: Mapping[str, int], rules: Caption):
+                 placeholders: Mapping[str, int], rules: Caption, comma_backtrack: int = COMMA_BACKTRACK):
         self.images = order.images
         self.size = order.size
         self._store, self._captions, self._order, self._seed = store, captions, order, seed
@@ -44,7 +45,8 @@ class DatasetBatches:
         self._loaded: Prefetch[tuple[tuple[int, int], ...], Loaded] = Prefetch(store.load)
         longest = longest_in_chunks(rules)
         self._tokenize = lru_cache(maxsize=100_000)(
-            lambda text: tokenize_caption(text, tokenizer, placeholders, emphasis=rules.weighted, longest=longest))
+            lambda text: tokenize_caption(text, tokenizer, placeholders, emphasis=rules.weighted, longest=longest,
+                                          comma_backtrack=comma_backtrack))
 
     def at(self, position: int) -> Batch:
         """The batch after `position` images."""

@@ -10,7 +10,7 @@ from pivotal.config.sections.cache import Cache
 from pivotal.config.train import TrainConfig
 from pivotal.data.captions import Captions
 from pivotal.data.latent_cache import Disk, Memory
-from pivotal.data.latents import open_store
+from pivotal.data.opening import open_store
 from pivotal.data.versions import StoreSettings
 from pivotal.errors import OptionError
 from pivotal.events import Emit, Noticed, Phase
@@ -25,7 +25,7 @@ from pivotal.models.schedule import overridden
 from pivotal.training.denoise import Untrained
 from pivotal.training.ema import decay_of
 from pivotal.training.optimizers import make_steppers
-from pivotal.training.precision import compute_dtype, vae_for
+from pivotal.training.precision import compute_dtype, vae_for, with_bf16
 from pivotal.training.ranks import Ranks
 from pivotal.training.session import Session
 from pivotal.training.settings import Settings
@@ -33,28 +33,31 @@ from pivotal.training.settings import Settings
 
 def make_batches(captions: Captions, config: TrainConfig, model: DiffusionModel, placeholders: Mapping[str, int],
                  scratch: Path, *, emit: Emit, stopped: Callable[[], bool],
-                 memory: Memory | None = None) -> DatasetBatches | None:
+                 memory: Memory | None = None, ranks: Ranks | None = None) -> DatasetBatches | None:
     """Batches over the images of `captions`, encoded as far as they are to be cached; None when stopped meanwhile.
 
     Args:
         placeholders: placeholder -> number of vectors.
         scratch: folder under which encoded images may be kept.
         memory: holds them where they are cached in memory; given again, nothing is encoded twice.
+        ranks: processes that train together, of which each encodes its share; None: this one encodes all.
     """
     def progress(done: int, of: int) -> None:
         emit(Phase("caching", done, of))
 
     views = views_of(captions, config, model.resolution)
     store = open_store(model, captions.items, views, store_settings(config, captions), latents_folder(scratch), progress=progress,
-                       stopped=stopped, memory=memory)
+                       stopped=stopped, memory=memory, company=ranks)
     if store is None:
         return None
     if isinstance(store.shelf, Disk):
         days = config.cache.keep_days
         until = f"until none used them for {days} days" if days else "until you delete them"
-        emit(Noticed(f"The encoded images take {size_words(store.shelf.size())} in {store.shelf.folder}; later runs find them "
-                     f"there, {until}.", "cache.latents"))
+        kept = (f"The encoded images take {size_words(store.shelf.size())}" if config.cache.when == "before"
+                else "Encoded images are kept")
+        emit(Noticed(f"{kept} in {store.shelf.folder}; later runs find them there, {until}.", "cache.latents"))
     return DatasetBatches(store, captions, order_of(views, config), seed=config.seed, tokenizer=model.tokenizer,
+                          comma_backtrack=model.comma_backtrack,
                           placeholders=placeholders, rules=config.caption)
 
 
@@ -139,4 +142,6 @@ def prepare_model(lent: DiffusionModel, config: TrainConfig) -> DiffusionModel:
         raise OptionError({"loss.scale_v": "this checkpoint predicts noise already; switch it off"})
     if config.precision.gradient_checkpointing:
         checkpoint_model(model)
+    if not config.sharing.let_prompts_through:  # they are drawn with the lent UNet, by a host that knows its format
+        model = with_bf16(model, config.precision.compute)
     return vae_for(model, config.precision.vae)

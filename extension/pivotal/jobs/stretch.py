@@ -60,7 +60,7 @@ class Stretch:
         if not self.kept.pauses:
             self._tell_plan(model)
         batches = make_batches(self.plan.captions, self.config, model, trainees.counts(), self.scratch, emit=self._emit_anew,
-                               stopped=self.halting.encoding, memory=self.kept.images)
+                               stopped=self.halting.encoding, memory=self.kept.images, ranks=self.ranks)
         if batches is None:
             return None if self.halting.leaves else Outcome(stopped=True)
         with batches, self._held_out(model, trainees) as held_out:
@@ -75,7 +75,7 @@ class Stretch:
         measuring = self._measuring(session, held_out)
         if measuring:
             self.kept.error_before = measuring.before(self.kept.error_before)
-        previews = Previews(self.config, self.plan.captions, model, trainees, self.paths, self.emit)
+        previews = Previews(self.config, self.plan.captions, model, trainees, self.paths, self.emit, self.host)
         previews.last = self.kept.preview
         outputs = Outputs(self.plan, self.host, model, trainees)
         after_step = AfterStep(self.config, session, self.saving, outputs, previews, measuring, self.host, attached, self.control,

@@ -42,7 +42,14 @@ class Network(nn.Module):
             if layer.part != UNET and _JOINED.search(layer.path):
                 settings = replace(settings, train_bias=False)
             self.adapters[layer.key] = METHODS[own](layer.module, settings, generator)
+        self._modules_below = tuple(self.modules())
         self.eval()
+
+    def train(self, mode: bool = True) -> Network:
+        """As nn.Module's, which walks the tree and asks each of its hundreds of modules twice in every step."""
+        for module in self._modules_below:
+            vars(module)["training"] = mode
+        return self
 
     @property
     def name(self) -> str:

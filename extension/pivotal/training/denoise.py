@@ -38,7 +38,8 @@ class Denoiser:
     def __init__(self, model: DiffusionModel, parts: Sequence[Part], compute: torch.dtype,
                  untrained: Untrained | None = None, text: TextCache | None = None, *, pads: bool = True):
         self.model, self.compute, self._pads = model, compute, pads
-        self._parts, self._untrained, self._text = tuple(parts), untrained, text
+        self._untrained, self._text = untrained, text
+        self._vectors = {name: values for part in parts for name, values in part.trainable.vectors().items()}
 
     def predict(self, batch: Batch, noisy: Tensor, timesteps: Tensor) -> Tensor:
         """(B, 4, h, w) the answer for latents (B, 4, h, w) that have noise, at (B,) timesteps."""
@@ -48,10 +49,9 @@ class Denoiser:
 
     def told(self, batch: Batch) -> Conditioning:
         """What the UNet is told of the batch's prompts."""
-        vectors = {name: values for part in self._parts for name, values in part.trainable.vectors().items()}
         with self._autocast():
-            told = (self.model.encode_prompts(batch.prompts, vectors) if self._text is None
-                    else self._text.encode(self.model, batch.prompts, vectors))
+            told = (self.model.encode_prompts(batch.prompts, self._vectors) if self._text is None
+                    else self._text.encode(self.model, batch.prompts, self._vectors))
         return told if self._pads else without_padding(told, batch.prompts)
 
     def compute_in_fp32(self) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from pivotal.events import Emit, Noticed, StepDone
 from pivotal.training.session import Session
@@ -19,6 +21,26 @@ def train(session: Session, emit: Emit, *, after_step: Callable[[], None], shoul
 
     Returns: whether it was stopped before the end.
     """
+    with _settled():
+        return _steps(session, emit, after_step, should_stop, is_enough)
+
+
+@contextmanager
+def _settled() -> Iterator[None]:
+    """While it lasts, Python looks for rubbish only among what is made meanwhile, not among all that the host has: that
+    took as long as several small steps, now and then."""
+    if gc.get_freeze_count():  # somebody else's
+        yield
+        return
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
+def _steps(session: Session, emit: Emit, after_step: Callable[[], None], should_stop: Callable[[], bool],
+           is_enough: Callable[[], bool]) -> bool:
     steps = session.settings.steps
     while not session.clock().ended:
         stop, enough = session.ranks.join((), [should_stop(), is_enough()])  # one process ends with the others

@@ -45,7 +45,10 @@ def maker(settings: Optimizer) -> Callable[[Groups], torch.optim.Optimizer]:
     """
     found = _named(settings.name) if settings.kind == "other" else _class(_CLASSES[settings.kind], settings.kind)
     arguments = {} if settings.kind == "other" else _arguments(settings)
-    extra = parse_arguments(settings.arguments)
+    try:
+        extra = parse_arguments(settings.arguments)
+    except ValueError as error:
+        raise OptionError({"optimizer.arguments": str(error)}) from error
     known = [name for name, parameter in inspect.signature(found).parameters.items()
              if parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL) and name not in ("params", "lr")]
     unknown = [name for name in extra if name not in known]

@@ -54,7 +54,7 @@ class StopRule:
         return self.value is not None and self.unit != "never" and getattr(clock, self.unit) >= self.value
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # itself alone: a run of many asks in each step which of them are among those that learn
 class Part:
     """One trainable of a run: its learning rate, and the span of steps in which it learns."""
 

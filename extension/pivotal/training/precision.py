@@ -6,13 +6,17 @@ import copy
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import nn
 
 from pivotal.models.diffusion import DiffusionModel
 
 Compute = Literal["auto", "fp32", "bf16", "fp16"]
+LARGE = 100_000_000  # parameters of a UNet; in a small one starting an operation takes longer than the operation
 _FORMATS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -23,6 +27,40 @@ def compute_dtype(asked: Compute, device: torch.device, weights: torch.dtype) ->
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
     return weights
+
+
+def with_bf16(model: DiffusionModel, asked: Compute) -> DiffusionModel:
+    """`model` with its UNet in bf16 where `auto` is asked for, it is large and in fp32, and the processor has bf16 itself: a
+    step takes half the time then (README). The tensors are new, the lent ones stay; whoever lent the modules gets them back.
+
+    Text encoders and VAE stay as they are: they take little of a run's time, and vectors begin as rows of their table.
+    """
+    size = sum(parameter.numel() for parameter in model.unet.parameters())
+    if asked == "auto" and gains_by_bf16(model.device, model.dtype, size):
+        for module in model.unet.modules():
+            for register in (module._parameters, module._buffers):
+                for name, tensor in register.items():
+                    if tensor is not None and tensor.is_floating_point():
+                        narrow = tensor.detach().to(torch.bfloat16)
+                        register[name] = nn.Parameter(narrow, requires_grad=False) if name in module._parameters else narrow
+    return model
+
+
+def gains_by_bf16(device: torch.device, weights: torch.dtype, size: int) -> bool:
+    """Whether a UNet of `size` parameters computes faster in bf16 than in the fp32 that it has."""
+    return device.type == "cpu" and weights == torch.float32 and size >= LARGE and processor_has_bf16()
+
+
+@lru_cache(maxsize=1)
+def processor_has_bf16() -> bool:
+    """Whether the processor has instructions for bf16 (AVX-512 BF16, AMX, Armv8.6); torch imitates it on others, slowly."""
+    if any(getattr(torch.cpu, name, bool)() for name in ("_is_avx512_bf16_supported", "_is_amx_tile_supported")):
+        return True  # where torch tells, from 2.4 on
+    try:
+        told = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(told.split())
 
 
 def autocast(device: torch.device, compute: torch.dtype, weights: torch.dtype) -> AbstractContextManager[object]:

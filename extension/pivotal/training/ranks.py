@@ -6,7 +6,8 @@ alone, so any number of processes computes the same sums, up to the order of flo
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 
 import torch
@@ -27,6 +28,9 @@ class Ranks(Protocol):
         A gradient that some process has is there in each of them afterwards; one that nobody has stays None.
         """
 
+    def exchange(self, mine: bytes) -> list[bytes]:
+        """What each process gives, in their order; each calls it at the same time."""
+
 
 class Alone:
     """One process: nothing to add up."""
@@ -36,6 +40,10 @@ class Alone:
     def join(self, parameters: Iterable[Tensor], values: Sequence[float]) -> list[float]:
         """As they are."""
         return list(values)
+
+    def exchange(self, mine: bytes) -> list[bytes]:
+        """As it is."""
+        return [mine]
 
 
 class Together:
@@ -68,6 +76,24 @@ class Together:
             self._add_gradients([parameter.grad for parameter in shared if str(parameter.dtype) == kind])
         return numbers[len(parameters):]
 
+    def exchange(self, mine: bytes) -> list[bytes]:
+        """See `Ranks`.
+
+        Raises:
+            TrainingError: another process has ended.
+        """
+        lengths = self.join((), [float(len(mine)) if index == self.index else 0.0 for index in range(self.count)])
+        given = []
+        for source, length in enumerate(map(int, lengths)):
+            block = torch.frombuffer(bytearray(mine), dtype=torch.uint8) if source == self.index and length else torch.empty(
+                length, dtype=torch.uint8)
+            block = block.to(self._device)
+            if length:
+                with _told():
+                    distributed.broadcast(block, source)
+            given.append(block.cpu().numpy().tobytes())
+        return given
+
     def _add_gradients(self, gradients: Sequence[Tensor]) -> None:
         together = torch.cat([gradient.reshape(-1) for gradient in gradients])
         summed = together.to(self._device)
@@ -77,11 +103,18 @@ class Together:
             gradient.copy_(part.view_as(gradient))
 
     def _add(self, numbers: Tensor) -> None:
-        try:
+        with _told():
             distributed.all_reduce(numbers)
-        except RuntimeError as error:  # torch has no narrower one for a peer that is gone
-            raise TrainingError("Another process of this run has ended or answers no more; see its own output. What was learned "
-                                f"before this step is kept: resume the run. ({str(error).splitlines()[0][:120]})") from error
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Says in words that a process is gone."""
+    try:
+        yield
+    except RuntimeError as error:  # torch has no narrower one for a peer that is gone
+        raise TrainingError("Another process of this run has ended or answers no more; see its own output. What was learned "
+                            f"before this step is kept: resume the run. ({str(error).splitlines()[0][:120]})") from error
 
 
 def mine(ranks: Ranks, batches: int) -> range:

@@ -28,6 +28,7 @@ from pivotal.training.ranks import Alone, Ranks, mine
 from pivotal.training.record import Record
 from pivotal.training.rounding import widened
 from pivotal.training.seeds import generator
+from pivotal.training.seen import Seen, fetched, together
 from pivotal.training.session_state import packed, unpack
 from pivotal.training.settings import Progress, Settings
 from pivotal.training.text_cache import text_cache_of
@@ -144,35 +145,45 @@ class Session:
             stepper.optimizer.zero_grad(set_to_none=True)
             stepper.set_rates(self.clock())
         position = self.progress.images
-        total, told, bad = 0.0, [], None
+        told: dict[int, tuple[Batch, BatchLoss]] = {}
         if not learning:  # one part may have ended before another begins
             return self.progress.loss
         with tf32(self.settings.tf32), attention(self.settings.performance.attention), self._training(learning):
             for index in mine(self.ranks, self.settings.accumulation):
-                batch, loss = self._backward(position + index * self.batches.size)
-                total += loss.value.item() / self.settings.accumulation
-                told.append((batch, loss))
-                if not math.isfinite(total):
-                    bad = bad_loss(batch, loss, self.losses.denoiser, self.names)
-                    break
-        total = self.ranks.join((parameter for part in learning for parameter in part.parameters), [total])[0]
-        if not math.isfinite(total):  # in one process, and so in the sum of all
-            raise bad or BadStep("the loss became infinite in another process")
+                told[index] = self._backward(position + index * self.batches.size)
+        total, seen = self._gathered(learning, told)
         self.is_whole = False
         try:
             with widened(learning, generator(self.settings.seed, "rounding", self.progress.images)):
                 update(self.steppers, learning, self.scaler, self.settings.clip_norm)
         except BadStep as bad:
             self.is_whole = not bad.poisoned
-            raise bad_update(bad, told, self.names) from None
+            raise bad_update(bad, list(told.values()), self.names) from None
         for part in learning:
             part.trainable.after_step()
         if self.averages is not None:
             self.averages.update(learning)
         self.is_whole = True
-        for batch, loss in told:
-            self.record.add(batch.items, loss.errors, loss.timesteps)
+        for one in seen:
+            self.record.add(one.items, one.errors, one.timesteps)
         return total
+
+    def _gathered(self, learning: Sequence[Part], told: Mapping[int, tuple[Batch, BatchLoss]]) -> tuple[float, list[Seen]]:
+        """The loss of the step and what was seen in it, by all processes; their gradients are added up.
+
+        Raises:
+            BadStep: the loss is not a finite number.
+        """
+        values, seen = fetched(list(told.values()))
+        parameters = (parameter for part in learning for parameter in part.parameters)
+        total, everything = together(self.ranks, parameters, sum(value / self.settings.accumulation for value in values),
+                                     dict(zip(told, seen, strict=True)), self.settings.accumulation, self.batches.size)
+        if math.isfinite(total):
+            return total, everything
+        for value, (batch, loss) in zip(values, told.values(), strict=True):
+            if not math.isfinite(value):
+                raise bad_loss(batch, loss, self.losses.denoiser, self.names)
+        raise BadStep("the loss became infinite in another process")
 
     def _after_bad(self, bad: BadStep, images: int, started: float) -> str:
         """Leaves the step out, takes it back or lets it be tried again; in words which."""

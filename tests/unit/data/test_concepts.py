@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pivotal.data.buckets import make_views
-from pivotal.data.concepts import Concept, rates
+from pivotal.data.concepts import Concept, held_back, rates
 from pivotal.data.folder import Item
 from pivotal.data.order import Order
 from pivotal.data.view import Fit
@@ -19,6 +19,15 @@ FIT = Fit((64, 64), (64, 64), (0, 0), (64, 64))
 def items(*counts: int) -> list[Item]:
     return [Item(Path(f"{concept}-{index}.png"), "x", concept=concept)
             for concept, count in enumerate(counts) for index in range(count)]
+
+
+def test_a_share_is_held_back_by_name_and_never_all():
+    images = items(20)
+    own, back = held_back(images, 0.25, 3)
+    assert len(back) == 5 and sorted(own + back, key=images.index) == images
+    assert held_back(images[::-1], 0.25, 3)[1] == back[::-1]  # whatever their order
+    assert held_back(images, 0.25, 4)[1] != back
+    assert [len(held_back(items(count), share, 3)[1]) for count, share in ((1, 0.9), (2, 0.9), (9, 0.01), (9, 0))] == [0, 1, 1, 0]
 
 
 def test_repeats_and_exact_numbers():

@@ -22,7 +22,8 @@ from pivotal.data.buckets import fits, make_views
 from pivotal.data.encoding import fingerprint, latent_mask
 from pivotal.data.folder import Item
 from pivotal.data.images import read_picture
-from pivotal.data.latents import open_store
+from pivotal.data.latent_cache import Disk
+from pivotal.data.opening import open_store
 from pivotal.data.versions import StoreSettings, cached_bytes
 from pivotal.errors import DatasetError
 
@@ -69,8 +70,8 @@ def items_of(images):
 def opened(images, encoder, *, cache="memory", kind="exact sizes", items=None, resolution=(64, 64), **settings):
     items = items or items_of(images)
     views = make_views(fits([item.size for item in items], Buckets(kind=kind), [resolution]), [1.0] * len(items))
-    sampling, batch = settings.pop("sampling", "anew"), settings.pop("batch", 1)
-    told = StoreSettings(settings.pop("seed", 1), Cache(cache, sampling, batch), **settings)
+    kept = Cache(cache, settings.pop("sampling", "anew"), settings.pop("batch", 1), settings.pop("when", "before"))
+    told = StoreSettings(settings.pop("seed", 1), kept, **settings)
     return open_store(encoder, items, views, told, images.parent / "cache", progress=lambda *_: None, stopped=lambda: False)
 
 
@@ -195,6 +196,23 @@ def test_masks_are_averaged_over_each_latent_and_mirrored_with_their_image(image
     assert opened(images, Pooling()).load([(1, 0)]).masks is None
 
 
+@pytest.mark.parametrize("cache", ["memory", "disk"])
+@pytest.mark.parametrize("inputs", [4, 9])  # 9: an inpainting model, which keeps several masks of each image
+def test_images_encoded_when_they_are_needed_have_the_bits_of_those_encoded_before(images, cache, inputs):
+    model = tiny.tiny_model("sd1", inputs=inputs)
+    places = [[(0, 0), (0, 3)], [(1, 0)], [(2, 4)], [(0, 1)]]
+    before = opened(images, model, cache="memory", kind="off")
+    lazy = opened(images, model, cache=cache, kind="off", when="as needed")
+    for few in places:
+        ours, theirs = (store.encoded(store.load(few)) for store in (lazy, before))
+        assert torch.equal(*(store.latents(one, torch.Generator().manual_seed(5))
+                             for store, one in ((lazy, ours), (before, theirs))))
+        assert inputs == 4 or torch.equal(ours.inpainting, theirs.inpainting)
+    again = opened(images, model, cache=cache, kind="off", when="as needed")
+    assert all(row.encoded is not None for row in lazy.load([(0, 5), (1, 5), (2, 5)]).rows)  # each is kept
+    assert all((row.encoded is not None) == (cache == "disk") for row in again.load([(0, 0)]).rows)
+
+
 def test_transparency_is_a_mask_where_it_is_asked_for(images):
     image = Image.new("RGBA", (64, 64), (9, 9, 9, 255))
     image.paste((9, 9, 9, 51), (0, 0, 32, 64))
@@ -286,9 +304,25 @@ def test_a_damaged_or_missing_file_is_computed_anew(images):
         path.write_bytes(damage(path.read_bytes()))
         asked = len(encoder.asked)
         assert torch.equal(latents(store, [(0, 0)]), whole)
-        assert len(encoder.asked) == asked + 1 and not path.exists()
         assert torch.equal(latents(store, [(0, 1)]), whole)
+        assert len(encoder.asked) == asked + 1 and path.exists()
         assert torch.equal(latents(opened(images, encoder, cache="disk"), [(0, 0)]), whole) and path.exists()
+
+
+def test_a_run_that_begins_beside_another_takes_no_image_from_it(images, monkeypatch):
+    """It deletes temporary files of killed runs, and with them one that the other is just writing."""
+    replace_file, taken = os.replace, []
+
+    def beside(source, target):
+        if not taken:
+            taken.append(source)
+            Disk(images.parent / "cache", str)
+        replace_file(source, target)
+
+    monkeypatch.setattr(os, "replace", beside)
+    store = opened(images, Pooling(), cache="disk")
+    assert taken and not taken[0].exists()
+    assert len(list((images.parent / "cache").iterdir())) == 3 and len(store.shelf.files()) == 3
 
 
 def test_the_disk_says_how_much_it_holds_and_when_it_is_full(images, monkeypatch):

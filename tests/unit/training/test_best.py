@@ -47,9 +47,9 @@ def test_values_are_kept_only_when_they_may_be_asked_for():
 def test_losses_are_means_by_image_and_by_timestep():
     record = Record()
     for _ in range(2):
-        record.add([0, 2], torch.tensor([1.0, 3.0]), torch.tensor([50, 60]))
-        record.add([2, 2], torch.tensor([0.2, 0.4]), torch.tensor([950, 999]))
-    record.add([], torch.tensor([0.9]), torch.tensor([910]))  # nobody knows which image
+        record.add([0, 2], [1.0, 3.0], [50, 60])
+        record.add([2, 2], [0.2, 0.4], [950, 999])
+    record.add([], [0.9], [910])  # nobody knows which image
     found = {index: (times, loss) for index, times, loss, _ in record.by_image()}
     assert found == {0: (2, pytest.approx(1.0)), 2: (6, pytest.approx((3 + 0.2 + 0.4) / 3))}
     assert record.by_band() == [(0, pytest.approx(2.0)), (900, pytest.approx((2 * 0.6 + 0.9) / 5))]
@@ -61,8 +61,8 @@ def test_losses_are_means_by_image_and_by_timestep():
 def test_a_hard_image_is_told_from_one_that_had_hard_timesteps():
     record = Record()
     for _ in range(50):
-        record.add([0, 1], torch.tensor([1.0, 1.0]), torch.tensor([50, 50]))  # all are hard here
-        record.add([2, 3], torch.tensor([0.1, 0.3]), torch.tensor([950, 950]))
+        record.add([0, 1], [1.0, 1.0], [50, 50])  # all are hard here
+        record.add([2, 3], [0.1, 0.3], [950, 950])
     relative = {index: value for index, _, _, value in record.by_image()}
     assert relative[0] == pytest.approx(1.0) and relative[2] == pytest.approx(0.5, rel=0.05)
     assert max(relative, key=relative.get) == 3 and relative[3] == pytest.approx(1.5, rel=0.05)

@@ -6,7 +6,9 @@ import pytest
 import torch
 
 import tiny
-from pivotal.training.precision import tf32, vae_for
+from pivotal.models.lend import lend
+from pivotal.training import precision
+from pivotal.training.precision import gains_by_bf16, tf32, vae_for, with_bf16
 
 
 def switches():
@@ -53,3 +55,30 @@ def test_the_copy_encodes_what_fp16_cannot():
     pixels = torch.ones(1, 3, 64, 64)
     assert not torch.isfinite(lent.encode_images(pixels)[0]).all()
     assert torch.isfinite(vae_for(lent, "auto").encode_images(pixels)[0]).all()
+
+
+CPU, LARGE = torch.device("cpu"), precision.LARGE
+
+
+@pytest.mark.parametrize(("device", "weights", "size", "has", "expected"), [
+    (CPU, torch.float32, LARGE, True, True), (CPU, torch.float32, LARGE, False, False),
+    (CPU, torch.float32, LARGE - 1, True, False), (CPU, torch.float16, LARGE, True, False),
+    (torch.device("cuda"), torch.float32, LARGE, True, False)])
+def test_only_a_large_fp32_unet_on_a_processor_with_bf16_gains_by_it(monkeypatch, device, weights, size, has, expected):
+    monkeypatch.setattr(precision, "processor_has_bf16", lambda: has)
+    assert gains_by_bf16(device, weights, size) == expected
+
+
+def test_the_lent_unet_is_fp32_again_and_the_same_after_a_run_in_bf16(monkeypatch):
+    monkeypatch.setattr(precision, "gains_by_bf16", lambda *_: True)
+    lent = tiny.tiny_model("sd1")
+    before = {name: (tensor, tensor.data_ptr(), tensor.clone()) for name, tensor in lent.unet.named_parameters()}
+    with lend([lent.unet, lent.vae, lent.text_encoders[0].module]):
+        assert with_bf16(lent, "fp32").dtype == torch.float32
+        model = with_bf16(lent, "auto")
+        assert {tensor.dtype for tensor in model.unet.parameters()} == {torch.bfloat16}
+        assert not any(tensor.requires_grad for tensor in model.unet.parameters())
+        assert next(model.text_encoders[0].module.parameters()).dtype == next(model.vae.parameters()).dtype == torch.float32
+    for name, tensor in lent.unet.named_parameters():
+        same, place, values = before[name]
+        assert tensor is same and tensor.data_ptr() == place and torch.equal(tensor, values)

@@ -23,7 +23,7 @@ from pivotal.jobs.outlook.captions import vectors_of
 from pivotal.jobs.outlook.samples import drawings, planned_samples
 from pivotal.jobs.preparation import store_settings
 from pivotal.models.families import FAMILIES, SD1
-from pivotal.training.precision import compute_dtype
+from pivotal.training.precision import compute_dtype, gains_by_bf16
 
 _SLACK_CARD, _SLACK_PROCESSOR = 1.1, 1.6  # times what was counted
 _FULL, _HALF, _CAST = "fp32", "16 bit", "cast"  # how a model computes; cast: in another format than its weights have
@@ -90,7 +90,7 @@ class Disk:
 def memory(plan: Plan, host: Host) -> Memory:
     """What the device must hold more than for prompts, at the largest images."""
     config, family = plan.config, family_of(host)
-    mode, weights = _mode(config)
+    mode, weights = _mode(config, 0 if _is_small(host) else _UNET[family])
     views = views_of(plan.captions, config, usual_resolution(config, host))
     area = max(height * width for height, width in {view.fit.size for view in views})
     kind = "embedding" if config.network.method == "none" else "network"
@@ -102,6 +102,8 @@ def memory(plan: Plan, host: Host) -> Memory:
              "gradients": int(values * 4), "optimizer": int(values * _OPTIMIZER.get(config.optimizer.kind, 8))}
     if mode == _CAST and not config.precision.gradient_checkpointing:
         parts["weights in the format of the work"] = 2 * _UNET[family]
+    if mode == _HALF and weights == torch.float32:
+        parts["weights in bf16"] = 2 * _UNET[family]
     if (config.optimizer.ema_decay or config.optimizer.ema_half_life) and not config.performance.averages_on_cpu:
         parts["average over the steps"] = int(values * 4)
     if family == "sdxl" and weights == torch.float16 and config.precision.vae != "as the host":
@@ -172,11 +174,15 @@ def family_of(host: Host) -> str:
     return loaded.family if loaded is not None and loaded.family in FAMILIES else SD1.name
 
 
-def _mode(config: TrainConfig) -> tuple[str, torch.dtype]:
-    """How the model will compute, and the format of its weights: hosts hold fp16 on a card and fp32 on a processor."""
+def _mode(config: TrainConfig, size: int) -> tuple[str, torch.dtype]:
+    """How the model, of `size` parameters, will compute, and the format that its host holds it in: fp16 on a card, fp32 on a
+    processor."""
     on_card = torch.cuda.is_available()
-    weights = torch.float16 if on_card else torch.float32
-    compute = compute_dtype(config.precision.compute, torch.device("cuda" if on_card else "cpu"), weights)
+    device, weights = torch.device("cuda" if on_card else "cpu"), torch.float16 if on_card else torch.float32
+    asked = config.precision.compute
+    if asked == "auto" and not config.sharing.let_prompts_through and gains_by_bf16(device, weights, size):
+        return _HALF, weights
+    compute = compute_dtype(asked, device, weights)
     if compute != weights:
         return (_FULL if compute == torch.float32 else _CAST), weights
     return (_FULL if weights == torch.float32 else _HALF), weights

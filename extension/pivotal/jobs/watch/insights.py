@@ -20,6 +20,7 @@ from pivotal.training.session import Session
 NEAREST = 3  # tokens named for each vector
 MOST = 150  # vectors that are told of: two chunks of a prompt
 LEAST_SECONDS, SHARE = 5.0, 0.01  # between two looks: so long, and so much of the time that has passed, so that logs stay small
+TIMES = 100  # nor sooner than after so many times what a look takes: all of a large table is compared
 
 
 class Insights:
@@ -32,15 +33,16 @@ class Insights:
         self._model, self._emit = model, emit
         self._medians: list[float] | None = None
         self._began = time.monotonic()
-        self._looked = -float("inf")
+        self._looked, self._took = -float("inf"), 0.0
         self._told = 0  # the step
 
     def after_step(self, session: Session) -> None:
         """Tells of them when it was long enough ago, and at the end."""
         now = time.monotonic()
-        if now - self._looked >= max(LEAST_SECONDS, SHARE * (now - self._began)) or session.clock().ended:
-            self._looked = now
+        if now - self._looked >= max(LEAST_SECONDS, SHARE * (now - self._began), TIMES * self._took) or session.clock().ended:
             self.tell(session)
+            self._looked = time.monotonic()
+            self._took = self._looked - now
 
     def tell(self, session: Session) -> None:
         """Tells of them now, unless nothing was learned since they were told of."""
