@@ -15,8 +15,10 @@ from typing import Any
 
 from tqdm import tqdm
 
+from pivotal.cli_compare import add_compare_command
 from pivotal.cli_queue import add_queue_commands
 from pivotal.cli_recipes import add_recipe_commands
+from pivotal.cli_strings import add_strings_command
 from pivotal.cli_tools import add_tool_commands
 from pivotal.config.derived import add_flags, docs_table, flags_to_flat
 from pivotal.config.files import beside, read_run_file
@@ -24,8 +26,8 @@ from pivotal.config.presets import laid_under, preset_called
 from pivotal.config.train import TrainConfig
 from pivotal.errors import OptionError, PivotalError
 from pivotal.events import Event, Failed, Finished, Saved, StepDone, as_json
-from pivotal.hosts.embedded.app import EmbeddedShell, serve
 from pivotal.hosts.embedded.host import EmbeddedHost
+from pivotal.hosts.logins import logins_of
 from pivotal.hosts.protocol import Host
 from pivotal.jobs.checks.plan import Plan, make_plan
 from pivotal.jobs.control import Control
@@ -37,7 +39,6 @@ from pivotal.jobs.outlook.words import disk_line, memory_lines, time_lines
 from pivotal.jobs.user_presets import presets_folder_in
 from pivotal.jobs.watch.plan_words import plan_lines
 from pivotal.jobs.watch.view import JobView, fold, words
-from pivotal.register import register
 from pivotal.training.ranks import Ranks
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,9 +69,10 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True)
     table = commands.add_parser("options", help="Prints the README's table of all options.")
     table.set_defaults(command=_options)
-    add_tool_commands(commands)
+    add_compare_command(add_tool_commands(commands), ROOT / "data")
     add_recipe_commands(commands, ROOT / "data")
     add_queue_commands(commands, ROOT / "data")
+    add_strings_command(commands)
     for name, command, text in (("webui", _webui, "Serves the page."), ("train", _train, "Carries out a run file.")):
         sub = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
         sub.add_argument("--data-dir", type=Path, default=ROOT / "data", help="Holds models, embeddings and outputs.")
@@ -79,6 +81,8 @@ def _parser() -> argparse.ArgumentParser:
             sub.add_argument("--checkpoint", type=Path, help="A .safetensors checkpoint to begin with.")
             sub.add_argument("--port", type=int, default=7860)
             sub.add_argument("--listen", action="store_true", help="Answers other machines, too.")
+            for flag, what in (("--gradio-auth", "the page"), ("--api-auth", "the API")):
+                sub.add_argument(flag, metavar="NAME:PASSWORD", help=f"Lets only them use {what}; several with commas between.")
             sub.add_argument("--no-browser", action="store_true", help="Opens no browser.")
         else:
             sub.add_argument("run_file", type=Path)
@@ -103,8 +107,12 @@ def _options(_known: argparse.Namespace, _rest: Sequence[str]) -> int:
 def _webui(known: argparse.Namespace, rest: Sequence[str]) -> int:
     if rest:
         raise PivotalError(f"{rest[0]!r} is not a flag of webui; see install.py webui --help.")
+    # Here, as only this command needs gradio, which takes seconds to import.
+    from pivotal.hosts.embedded.app import EmbeddedShell, serve
+    from pivotal.register import register
+
     host = EmbeddedHost(known.data_dir, checkpoint=known.checkpoint)
-    shell = EmbeddedShell(host)
+    shell = EmbeddedShell(host, logins_of(known, "gradio_auth", "", "api_auth"))
     desk = register(host, shell)
     # The run's thread would end with the process, and what it learned with it.
     return serve(host, shell, port=known.port, listen=known.listen, open_browser=not known.no_browser,

@@ -11,14 +11,17 @@ from pivotal.config.build import build
 from pivotal.config.derived import default_text, range_text
 from pivotal.config.options import Option, walk
 from pivotal.errors import OptionError, PivotalError
-from pivotal.tools.registry import TOOLS, Tool
+from pivotal.tools.registry import TOOLS
 
 _GIVEN = {"sources": "FILE=WEIGHT", "embeddings": "FILE", "new_word": "NEW", "word": "WORD", "base": "BASE", "tuned": "TUNED",
-          "source": "IN", "target": "OUT", "folder": "FOLDER"}
+          "source": "IN", "target": "OUT", "folder": "FOLDER", "run": "RUN"}
 
 
-def add_tool_commands(subparsers: Any) -> None:
-    """Adds ``tool`` with a command for each tool to what ``ArgumentParser.add_subparsers()`` returned."""
+def add_tool_commands(subparsers: Any) -> Any:
+    """Adds ``tool`` with a command for each tool to what ``ArgumentParser.add_subparsers()`` returned.
+
+    Returns: where further commands may be added.
+    """
     text = "Does something with finished files: networks, bundles, embeddings."
     parser = subparsers.add_parser("tool", help=text, description=text)
     commands = parser.add_subparsers(required=True, metavar="TOOL")
@@ -27,15 +30,17 @@ def add_tool_commands(subparsers: Any) -> None:
         sub = commands.add_parser(tool.name, help=f"{tool.title}.", description=text, allow_abbrev=False)
         sub.set_defaults(command=_run, tool=tool)
         for option in walk(tool.section):
-            _add(sub, tool, option)
+            add_option(sub, option, tool.given)
+    return commands
 
 
-def _add(parser: argparse.ArgumentParser, tool: Tool, option: Option) -> None:
+def add_option(parser: argparse.ArgumentParser, option: Option, given: Sequence[str] = ()) -> None:
+    """Adds one option as a flag; one of `given` has none."""
     limits, default = range_text(option), default_text(option)
     text = option.spec.help + (f" Values: {limits}." if limits else "") + (f" Default: {default}." if default else "")
     many = {"nargs": "+"} if option.type is tuple else {}
     common = {"dest": option.key, "default": argparse.SUPPRESS, "help": text.replace("%", "%%")}
-    if option.key in tool.given:
+    if option.key in given:
         parser.add_argument(option.key, metavar=_GIVEN[option.key], help=common["help"], **many)
     elif option.type is bool:  # takes no value, which would swallow the file's name after it
         parser.add_argument(option.flag, action=argparse.BooleanOptionalAction, **common)
@@ -57,7 +62,8 @@ def _run(known: argparse.Namespace, rest: Sequence[str]) -> int:
             raise OptionError({rest[0]: f"is no flag of {known.tool.name}; see tool {known.tool.name} --help"})
         report = known.tool.run(build(known.tool.section, {key: value for key, value in vars(known).items() if key in keys}))
     except OptionError as error:
-        sys.stderr.writelines(f"{_flag(known.tool, key)}: {text}\n" for key, text in error.problems.items())
+        section, given = known.tool.section, known.tool.given
+        sys.stderr.writelines(f"{flag_of(section, given, key)}: {text}\n" for key, text in error.problems.items())
         return 1
     except PivotalError as error:
         sys.stderr.write(f"{error}\n")
@@ -67,8 +73,8 @@ def _run(known: argparse.Namespace, rest: Sequence[str]) -> int:
     return 0
 
 
-def _flag(tool: Tool, key: str) -> str:
+def flag_of(section: type, given: Sequence[str], key: str) -> str:
     """What the user would have typed for an option."""
-    if key in tool.given:
+    if key in given:
         return _GIVEN[key]
-    return next((option.flag for option in walk(tool.section) if option.key == key), key)
+    return next((option.flag for option in walk(section) if option.key == key), key)

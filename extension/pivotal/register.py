@@ -10,8 +10,10 @@ from pivotal.api.routes import attach_routes
 from pivotal.config.train import TrainConfig
 from pivotal.errors import HostError
 from pivotal.hosts.detect import detect
+from pivotal.hosts.progress import ShowsProgress
 from pivotal.hosts.protocol import Host, Shell
 from pivotal.jobs.desk import Desk
+from pivotal.ui.access import draw_access, draw_task
 from pivotal.ui.compare import compare_html, compare_version, files_html, files_version
 from pivotal.ui.dataset import dataset_html, dataset_version
 from pivotal.ui.labels import label_of_key
@@ -36,8 +38,17 @@ def register(host: Host, shell: Shell, desk: Desk | None = None, title: str = "T
     """
     desk = desk or Desk(host)
     desk.queue.recover()
-    shell.add_tab(title, TAB_ID, lambda: build_tab(desk))
-    shell.add_routes(lambda app: attach_routes(app, desk, panels(desk)))
+    logins = shell.logins()
+
+    def draw() -> None:
+        if logins.page or logins.api:
+            draw_access()
+        if isinstance(host, ShowsProgress):
+            draw_task(host.progress_task)
+        build_tab(desk)
+
+    shell.add_tab(title, TAB_ID, draw)
+    shell.add_routes(lambda app: attach_routes(app, desk, panels(desk), logins))
     return desk
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 import types
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from fake_host import tokenizer, write_dataset
 from hosts.a1111_standin import Webui, borrowed, fake_module
 from pivotal.errors import HostError
 from pivotal.hosts.detect import detect
-from pivotal.hosts.protocol import Host
+from pivotal.hosts.protocol import Host, Logins
 from pivotal.jobs.desk import Desk
 from pivotal.models.text import token_ids
 from pivotal.prompts.chunks import tokenize_prompt
@@ -208,13 +209,14 @@ def test_an_inpainting_model_is_lent_as_one(monkeypatch, tmp_path, family):
     borrowed(detect()[0], compare)
 
 
-def test_schedule_and_clip_skip_are_those_of_the_settings(webui):
+def test_schedule_clip_skip_and_word_wrap_are_those_of_the_settings(webui):
     host, _ = detect()
     assert borrowed(host, lambda model: (model.clip_skip, model.alphas_cumprod[-1].item())) == (1, pytest.approx(0.0047))
     webui.shared.opts.sd_noise_schedule, webui.shared.opts.CLIP_stop_at_last_layers = "Zero Terminal SNR", 2
     webui.model.alphas_cumprod = torch.zeros(1000)  # what the host's last generation left there
-    skip, alphas = borrowed(host, lambda model: (model.clip_skip, model.alphas_cumprod))
-    assert (skip, alphas[-1].item()) == (2, pytest.approx(4.8973451890853435e-08))
+    webui.shared.opts.comma_padding_backtrack = 5
+    skip, wrap, alphas = borrowed(host, lambda model: (model.clip_skip, model.comma_backtrack, model.alphas_cumprod))
+    assert (skip, wrap, alphas[-1].item()) == (2, 5, pytest.approx(4.8973451890853435e-08))
     assert alphas[0].item() == pytest.approx(0.999)
 
 
@@ -263,6 +265,36 @@ def test_a_whole_run_writes_an_embedding_that_the_host_knows(webui, tmp_path):
     assert (view.state, view.message) == ("finished", "")
     assert webui.database.word_embeddings["zkteal"].vectors == 2
     assert host.folders().embeddings == Path(webui.shared.cmd_opts.embeddings_dir)
+
+
+def test_the_hosts_own_progress_bar_follows_a_run_and_is_given_back(webui):
+    host, _ = detect()
+    state, progress, seen = webui.shared.state, webui.progress, []
+
+    def work():
+        for step in (1, 3):
+            host.show_progress(step, 4, seconds=step * 10.0)
+            share = state.job_no / state.job_count + state.sampling_step / state.sampling_steps / state.job_count  # progress.py
+            spent = time.time() - state.time_start
+            seen.append((progress.current_task, share, round(spent / share - spent, 1), state.textinfo))
+        prompt = webui.wait(lambda: seen.append((progress.current_task, state.sampling_steps, state.textinfo)))
+        assert host._turn.step_aside(lambda: None)
+        prompt.join()
+        host.show_progress(4, 4, 40.0)
+        seen.append(progress.current_task)
+
+    host.run(work)
+    assert seen == [("task(pivotal)", 0.25, 30.0, "Pivotal: step 1 of 4"), ("task(pivotal)", 0.75, 10.0, "Pivotal: step 3 of 4"),
+                    (None, 0, None), "task(pivotal)"], "a prompt that is let through has the bar for itself"
+    assert (progress.current_task, state.sampling_steps, state.sampling_step, state.textinfo) == (None, 0, 0, None)
+    host.show_progress(2, 4, 2.0)  # without the lock the bar is somebody else's
+    assert progress.current_task is None and state.sampling_step == 0
+
+
+def test_the_flags_say_who_may_use_the_api(webui):
+    _, shell = detect()
+    webui.shared.cmd_opts.gradio_auth, webui.shared.cmd_opts.api_auth = "a:b", "c:d:e,f:g"
+    assert shell.logins() == Logins({"a": "b"}, {"c": "d:e", "f": "g"})
 
 
 def test_the_shell_gives_the_tab_and_the_routes_at_every_reload(webui):

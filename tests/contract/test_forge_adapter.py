@@ -15,8 +15,10 @@ from pivotal.errors import HostError
 from pivotal.formats.embedding_file import embedding_bytes
 from pivotal.formats.network_file import network_bytes
 from pivotal.hosts.detect import detect
+from pivotal.hosts.forge_model import computable
 from pivotal.hosts.protocol import Host
 from pivotal.jobs.desk import Desk
+from tiny import tiny_model
 
 
 @pytest.fixture
@@ -106,6 +108,15 @@ def test_text_encoders_that_the_host_keeps_in_two_formats_are_lent_in_one(webui)
     lent = borrowed(host, lambda model: {weight.dtype for weight in model.text_encoders[0].module.parameters()})
     assert lent == {torch.float32}
     assert encoder.final_layer_norm.weight.dtype == torch.float16
+
+
+@pytest.mark.parametrize(("device", "dtype"), [("cpu", torch.float32), ("meta", torch.float16)])
+def test_text_encoders_stored_in_8_bits_are_lent_in_what_can_be_computed_with(device, dtype):
+    """--clip-in-fp8-e4m3fn, of Forge and reForge; torch computes in no 8 bits. "meta" stands for a card."""
+    encoder = tiny_model("sd1").text_encoders[0]
+    encoder.module.to(torch.float8_e4m3fn)
+    lent = computable(encoder, torch.device(device)).module
+    assert {weight.dtype for weight in lent.parameters()} == {dtype}
 
 
 @pytest.mark.parametrize(("family", "skip", "layers"), [("sd1", 2, [2]), ("sd2", 2, [2]), ("sdxl", 1, [2, 2]),

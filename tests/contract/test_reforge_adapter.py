@@ -198,9 +198,10 @@ def test_prediction_schedule_and_clip_skip_are_the_hosts(monkeypatch, tmp_path, 
         webui.shared.opts.sd_noise_schedule = "Zero Terminal SNR"
     else:
         webui.model.ztsnr = True
-    prediction, skip, last = borrowed(detect()[0], lambda model: (model.prediction, model.clip_skip,
-                                                                  model.alphas_cumprod[-1].item()))
-    assert (prediction, skip) == ("v", 2)
+    webui.shared.opts.comma_padding_backtrack = 0
+    prediction, skip, wrap, last = borrowed(detect()[0], lambda model: (model.prediction, model.clip_skip, model.comma_backtrack,
+                                                                        model.alphas_cumprod[-1].item()))
+    assert (prediction, skip, wrap) == ("v", 2, 0)
     assert last == pytest.approx(4.8973451890853435e-08)
 
 

@@ -15,6 +15,7 @@ from pivotal.errors import HostError
 from pivotal.hosts.detect import detect
 from pivotal.hosts.protocol import Host
 from pivotal.models.schedule import ddpm_schedule
+from pivotal.training.denoise import Denoiser
 from tiny import tiny_model, tokenized
 
 
@@ -108,6 +109,26 @@ def test_the_model_is_as_before_even_after_an_exception(webui):
     assert not webui.pipe.unet.training
     assert not webui.pipe.unet.is_gradient_checkpointing
     assert not webui.call_queue.queue_lock.locked()
+
+
+def test_a_run_that_goes_on_in_fp32_leaves_the_hosts_half_precision_and_is_no_change(monkeypatch, tmp_path):
+    """guard.bad_step=precise: the weights that turn to fp32 are those of our modules, and copies."""
+    webui = SdNext(monkeypatch, tmp_path, dtype=torch.float16)
+    host, _ = detect()
+    before = {name: (weight, weight.data_ptr()) for name, weight in webui.pipe.unet.named_parameters()}
+
+    def work(model):
+        Denoiser(model, (), torch.float16).compute_in_fp32()
+        told = model.encode_prompts([tokenized("a red circle")])
+        with torch.no_grad():
+            answer = model.predict(torch.randn(1, 4, 8, 8), torch.tensor([500]), told)
+        assert (model.dtype, told.hidden.dtype, answer.dtype) == (torch.float32,) * 3
+        return host.changed()
+
+    assert borrowed(host, work) is None
+    for name, weight in webui.pipe.unet.named_parameters():
+        was, pointer = before[name]
+        assert (weight is was, weight.data_ptr(), weight.dtype) == (True, pointer, torch.float16), name
 
 
 def test_a_compiled_model_is_lent_as_it_was_before(webui):

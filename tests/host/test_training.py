@@ -143,6 +143,31 @@ def test_the_last_sample_shows_what_the_prompt_will_draw(webui, images, what, re
     assert found[prompts[0]] < 1 < other
 
 
+def test_samples_through_the_hosts_own_samplers_are_what_the_prompt_draws_or_are_refused(webui, images, unrelated,
+                                                                                         record_property, word):
+    """Its noise, its schedule and its own settings; what is left is the rounding of one computation against another."""
+    options = embedding(word) | LORA | {
+        "samples.every_steps": 2, "samples.steps": 8, "samples.cfg_scale": 3, "samples.seed": 7, "save.precision": "fp32",
+        "samples.prompts": f"a {word} circle\na {word} (circle:1.3) --ss euler_a",
+        "samples.through": "the host", "samples.host_sampler": "DPM++ SDE Karras"}
+    status, answer = webui.start(images, word, **options)
+    if status != 200:
+        assert answer["problems"].keys() == {"samples.through"} and "Take ours" in answer["problems"]["samples.through"]
+        return
+    assert webui.finished()["state"] == "finished", webui.job()
+    prompts = {1: (f"a {word} circle", "DPM++ SDE", "Karras"), 2: (f"a {word} (circle:1.3)", "Euler a", "Automatic")}
+    found = []
+    for number, (prompt, sampler, schedule) in prompts.items():
+        (path,) = Path(webui.about()["folders"]["scratch"]).rglob(f"{word}/**/step-000002-{number}.png")
+        with Image.open(path) as image:
+            sample = image.convert("RGB").tobytes()
+        settings = {"steps": 8, "cfg_scale": 3, "sampler_name": sampler, "scheduler": schedule}
+        found += [apart(sample, webui.draw(f"{prompt}<lora:{word}:1>", **settings, seed=seed)) for seed in (7, 8)]
+    record_property("levels", found)
+    assert max(found[::2]) < 0.05 and min(found[1::2]) > 1, found
+    assert webui.draw("an unrelated cat") == unrelated
+
+
 def test_the_card_puts_tag_and_word_into_the_prompt(webui, images, word):
     if webui.ask("/sd_extra_networks/get-single-card?page=lora&tabname=txt2img&name=none")[0] == 404:
         pytest.skip("it hands out no single card")

@@ -13,8 +13,8 @@ from host.server import OTHER_KIND
 
 pytestmark = pytest.mark.host
 TOLD = re.compile(r"weights|UNet outside|no checkpoint loaded")
-# Of AUTOMATIC1111, Forge and SD.Next; and what each does with the weights, stored in 8 bits.
-MOVED = ("--lowvram", "--medvram", "--unet-in-fp8-e4m3fn")
+# Of AUTOMATIC1111, Forge, reForge and SD.Next; and what each does with the weights, stored in 8 bits.
+MOVED = ("--lowvram", "--medvram", "--unet-in-fp8-e4m3fn", "--clip-in-fp8-e4m3fn", "--always-offload-from-vram")
 SMALLER = ({"fp8_storage": "Enable"}, {"sdnq_quantize_weights": ["Model"]},
            # The second has Forge hear of the first, which its own page tells it by another way (sysinfo.py, set_config).
            {"forge_unet_storage_dtype": "float8-e4m3fn", "forge_inference_memory": 1000})

@@ -14,7 +14,7 @@ from torch import nn
 from fake_host import tokenizer
 from tiny import tiny_tensors
 
-MODULES = ("call_queue", "devices", "paths", "processing", "script_callbacks", "sd_hijack", "sd_hijack_open_clip",
+MODULES = ("call_queue", "devices", "paths", "processing", "progress", "script_callbacks", "sd_hijack", "sd_hijack_open_clip",
            "sd_models", "shared", "textual_inversion", "textual_inversion.textual_inversion", "ui")
 
 
@@ -135,6 +135,8 @@ class Webui:
         fake_module(monkeypatch, "modules")
         for name in MODULES:
             setattr(self, name.rpartition(".")[2], fake_module(monkeypatch, f"modules.{name}"))
+        self.progress.current_task = None
+        self.progress.start_task = lambda task: setattr(self.progress, "current_task", task)
         (folder / "embeddings").mkdir()
         self.infos = {name: types.SimpleNamespace(name=f"{name}.safetensors", metadata={"modelspec.resolution": "64x64"},
                                                   filename=str(folder / f"{name}.safetensors"))

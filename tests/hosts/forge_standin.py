@@ -23,7 +23,8 @@ from pivotal.models.ldm_layout import ENCODERS, UNET, VAE
 from pivotal.models.ldm_layout_text import open_clip_tensors
 from tiny import tiny_tensors, write_tiny
 
-MODULES = ("modules", "modules.shared", "modules.call_queue", "modules.script_callbacks", "modules.sd_models", "modules.paths",
+MODULES = ("modules", "modules.shared", "modules.call_queue", "modules.script_callbacks", "modules.progress",
+           "modules.sd_models", "modules.paths",
            "modules.processing", "modules.extra_networks", "modules_forge", "backend", "backend.memory_management",
            "backend.diffusion_engine", "backend.text_processing", "backend.text_processing.textual_inversion", "networks")
 ENGINES = {"sd1": ("clip_l",), "sd2": ("clip_h",), "sdxl": ("clip_l", "clip_g")}
@@ -258,6 +259,8 @@ class Forge:
     def __init__(self, monkeypatch, folder, family="sd1", inputs=4):
         for name in MODULES:
             setattr(self, name.rpartition(".")[2], fake_module(monkeypatch, name))
+        self.progress.current_task = None
+        self.progress.start_task = lambda task: setattr(self.progress, "current_task", task)
         self.family, self.inputs, self.fails, self.loads = family, inputs, False, []
         self.loras = folder / "models" / "Lora"
         self.loras.mkdir(parents=True)

@@ -3,56 +3,36 @@
     PYTHONPATH=extension:tests python tests/property/fuzz.py --count 10000
 
 prints how many of each kind were read, how many refused in words, and the slowest; it ends with 1 when any of them crashed, took
-more than 5 s of CPU time, ran code, or when all together took more than 2 GB.
+more than 5 s of CPU time, ran code, wrote elsewhere, started a program, or when all together took more than 2 GB.
 """
 
 from __future__ import annotations
 
 import argparse
-import io
+import faulthandler
 import json
+import os
 import pickle
 import random
+import shutil
 import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-import torch
-from PIL import Image
-
-from pivotal.config.build import draft
-from pivotal.config.files import read_run_file
-from pivotal.config.imports.read import imported
-from pivotal.config.train import TrainConfig
-from pivotal.data.folder import Reading
-from pivotal.data.headers import upright_size
-from pivotal.data.images import open_image, upright_rgb
-from pivotal.data.sources import read_source
 from pivotal.errors import PivotalError
-from pivotal.formats.adapter_config import read_alphas
-from pivotal.formats.embedding_file import bundled_words, encoders_in, read_embedding
-from pivotal.formats.embedding_writing import EMBEDDING_STYLES, embedding_files
-from pivotal.formats.network_file import family_of_network, network_bytes, read_network
-from pivotal.formats.state_file import State, read_state, write_state
+from property.fuzz_kinds import Kind, kinds
 
-IMPORTS = Path(__file__).resolve().parents[1] / "unit" / "config" / "imports"
-SLOWEST_S, MOST_MB = 5.0, 2048
+SLOWEST_S, MOST_MB, HANGS_S = 5.0, 2048, 600
 NUMBERS = (b"\0\0\0\0", b"\xff\xff\xff\xff", b"\xff\xff\xff\x7f", b"\0\0\0\0\0\0\0\x80", b"\xff" * 8, b"1e999", b"-1", b"NaN")
 WORDS = (b"__import__", b"../../../x", b"~nobody/x", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"[" * 3000, b"{", b"&a [*a,*a]",
          b"!!python/object/apply:os.system [x]", b'"F32"', b'"data_offsets":[0,99999999999]', b"\r\n", b"\0",
          "\U0001f600\u202e".encode())
-
-
-@dataclass(frozen=True)
-class Kind:
-    """Good files of one sort, as name -> bytes, and who reads them."""
-
-    seeds: dict[str, bytes]
-    read: Callable[[Path], object]
 
 
 @dataclass
@@ -75,75 +55,44 @@ class Marker:
         return (open, (str(self.path), "w"))
 
 
-def kinds(folder: Path) -> dict[str, Kind]:
-    """All that a user, or somebody whose file a user got, may hand us."""
-    vectors = (torch.randn(2, 768, generator=torch.Generator().manual_seed(1)),)
-    embeddings = {f"{style} {name}".replace(" ", "-"): data for style in EMBEDDING_STYLES
-                  for name, data in embedding_files("word", vectors, style).items()}
-    layer = {"lora_down.weight": torch.ones(4, 320), "lora_up.weight": torch.ones(320, 4), "alpha": torch.tensor(4.0)}
-    network = network_bytes({"lora_unet_input_blocks_1_1_transformer_blocks_0_attn1_to_q": layer}, {"word": vectors}, {"a": "b"})
-    write_state(folder / "seed.safetensors", State({"config": {"a": 1}}, {"x": torch.ones(3)}))
-    return {
-        "images": Kind(images(), read_image),
-        "embeddings": Kind(embeddings, read_any_embedding),
-        "networks": Kind({"net.safetensors": network}, lambda path: family_of_network(read_network(path))),
-        "states": Kind({"state.safetensors": (folder / "seed.safetensors").read_bytes()}, read_state),
-        "run files": Kind({"run.yaml": b"name: a\nlength: {steps: 5}\nembeddings:\n  - {placeholder: zk, token_count: 2}\n"},
-                          lambda path: draft(TrainConfig, read_run_file(path))),
-        "other trainers'": Kind({path.name: path.read_bytes() for path in sorted(IMPORTS.iterdir()) if path.suffix != ".py"},
-                                lambda path: draft(TrainConfig, imported(path.read_text("utf-8", "replace"), path.name).flat)),
-        "datasets": Kind({"set.jsonl": b'{"image": "a.png", "text": "a cat"}\n{"image": "a.png"}\n',
-                          "set.txt": b"a.png\ta cat\n"}, read_dataset),
-        "captions": Kind({"a.txt": "a (cat:1.2), {red|blue}\nzk\u00e4".encode()}, read_beside_image),
-        "adapter settings": Kind({"adapter_config.json": b'{"r": 4, "lora_alpha": 8, "alpha_pattern": {"a.b": 2}}'},
-                                 lambda path: read_alphas(path.parent / "adapter_model.safetensors", {})),
-    }
+class Watch:
+    """Notes programs that are started, and files that are written elsewhere, in this process while it is on."""
+
+    STARTS = ("os.system", "os.exec", "os.posix_spawn", "os.fork", "os.forkpty", "subprocess.Popen", "socket.connect")
+    WRITES = ("os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.truncate", "os.chmod", "shutil.move")
+
+    def __init__(self) -> None:
+        self.inside: Path | None = None  # where files may be written; None: it is off
+        self.seen: list[str] = []
+        sys.addaudithook(self._heard)  # for ever: Python has no way to take one away
+
+    @contextmanager
+    def over(self, inside: Path) -> Iterator[None]:
+        """On, until it is left."""
+        self.inside = inside.resolve()
+        try:
+            yield
+        finally:
+            self.inside = None
+
+    def _heard(self, event: str, values: tuple[Any, ...]) -> None:
+        if self.inside is None:
+            return
+        if event in self.STARTS:
+            self.seen.append(f"{event} {values[:2]!r:.200}")
+        elif (event == "open" and _writes(*values[1:3])) or event in self.WRITES:
+            for path in values[:2 if event == "os.rename" else 1]:
+                if isinstance(path, (str, bytes, os.PathLike)) and not self._is_inside(os.fsdecode(path)):
+                    self.seen.append(f"{event} {path!r:.200}")
+
+    def _is_inside(self, path: str) -> bool:
+        whole = os.path.realpath(path)
+        return whole.startswith(str(self.inside)) or whole == os.devnull or whole.endswith((".pyc", "__pycache__"))
 
 
-def images() -> dict[str, bytes]:
-    """A picture as PNG, JPEG, WebP, GIF, BMP and TIFF, with an orientation where there can be one."""
-    picture = Image.effect_noise((48, 32), 60).convert("RGB")
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    found = {}
-    for name, form, extra in (("a.png", "PNG", {"exif": exif}), ("a.jpg", "JPEG", {"exif": exif}), ("a.webp", "WEBP", {}),
-                              ("a.gif", "GIF", {}), ("a.bmp", "BMP", {}), ("a.tiff", "TIFF", {})):
-        data = io.BytesIO()
-        picture.save(data, form, **extra)
-        found[name] = data.getvalue()
-    return found
-
-
-def read_image(path: Path) -> object:
-    """As a dataset's: by its header, then decoded."""
-    read_source(str(path.parent), Reading(need_captions=False), path.parent)
-    with open_image(path) as image:
-        upright_size(image)
-        return upright_rgb(image)
-
-
-def read_any_embedding(path: Path) -> object:
-    bundled_words(path)
-    return read_embedding(path, encoders_in(path))
-
-
-def read_dataset(path: Path) -> object:
-    (path.parent / "a.png").write_bytes(_PLAIN)
-    return read_source(str(path), Reading(), path.parent)
-
-
-def read_beside_image(path: Path) -> object:
-    (path.parent / "a.png").write_bytes(_PLAIN)
-    return read_source(str(path.parent), Reading(), path.parent)
-
-
-def _plain_png() -> bytes:
-    data = io.BytesIO()
-    Image.new("RGB", (8, 8)).save(data, "PNG")
-    return data.getvalue()
-
-
-_PLAIN = _plain_png()
+def _writes(mode: object, flags: object) -> bool:
+    told = isinstance(mode, str) and bool(set(mode) & set("wax+"))
+    return told or (isinstance(flags, int) and bool(flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)))
 
 
 def mutated(data: bytes, others: list[bytes], mark: Path, dice: random.Random) -> bytes:
@@ -188,13 +137,18 @@ def attempts(kind: Kind, count: int, mark: Path, dice: random.Random, folder: Pa
         place.mkdir()
         (place / name).write_bytes(mutated(kind.seeds[name], contents, mark, dice))
         yield place / name
-        for path in place.iterdir():
-            path.unlink()
-        place.rmdir()
+        shutil.rmtree(place)
 
 
-def fuzz(count: int, seed: int) -> dict[str, Told]:
-    """Reads `count` damaged files, evenly of all kinds; what came of them."""
+WATCH = Watch()
+
+
+def fuzz(count: int, seed: int, *, may_hang: bool = True) -> dict[str, Told]:
+    """Reads `count` damaged files, evenly of all kinds; what came of them.
+
+    Args:
+        may_hang: False ends the process when one is read for ten minutes.
+    """
     found: dict[str, Told] = {}
     with tempfile.TemporaryDirectory() as name, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -204,17 +158,22 @@ def fuzz(count: int, seed: int) -> dict[str, Told]:
             told = found[title] = Told()
             mark, place = folder / "mark", folder / title.replace(" ", "-")
             place.mkdir()
-            for path in attempts(kind, count // len(every), mark, random.Random(f"{seed}/{title}"), place):
-                _attempt(kind, path, mark, told)
+            for path in attempts(kind, -(-count // len(every)), mark, random.Random(f"{seed}/{title}"), place):
+                if not may_hang:
+                    faulthandler.dump_traceback_later(HANGS_S, exit=True)
+                _attempt(kind, path, mark, told, folder)
             if any(place.iterdir()):
                 told.crashes.append("something was written beside the files")
+    if not may_hang:
+        faulthandler.cancel_dump_traceback_later()
     return found
 
 
-def _attempt(kind: Kind, path: Path, mark: Path, told: Told) -> None:
-    started = time.thread_time()  # of this thread's work: the machine may be busy with other things
+def _attempt(kind: Kind, path: Path, mark: Path, told: Told, folder: Path) -> None:
+    started = time.process_time()  # of the work: the machine may be busy with other things
     try:
-        kind.read(path)
+        with WATCH.over(folder):
+            kind.read(path)
         told.read += 1
     except PivotalError as error:
         told.refused += 1
@@ -222,35 +181,41 @@ def _attempt(kind: Kind, path: Path, mark: Path, told: Told) -> None:
             told.crashes.append(f"{path.name}: refused without a word")
     except Exception as error:  # noqa: BLE001  whatever else comes is what is looked for
         told.crashes.append(f"{path.name} ({path.parent.name}): {type(error).__name__}: {str(error)[:200]}")
-    spent = time.thread_time() - started
+    spent = time.process_time() - started
     told.slowest = max(told.slowest, spent)
     if spent > SLOWEST_S:
         told.crashes.append(f"{path.name} ({path.parent.name}): took {spent:.1f} s")
     if mark.exists():
         told.crashes.append(f"{path.name} ({path.parent.name}): ran the file's code")
         mark.unlink()
+    told.crashes += [f"{path.name} ({path.parent.name}): {line}" for line in WATCH.seen]
+    WATCH.seen.clear()
+
+
+def memory_mb() -> int:
+    """The most that this process ever had; 0 where the system does not tell."""
+    if sys.platform == "win32":
+        return 0
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1024 if sys.platform == "linux" else 2**20)
 
 
 def main() -> int:
-    """The whole corpus, and a table of it."""
+    """The whole corpus, and a table of it; the last line is for programs."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    found = fuzz(options.count, options.seed)
+    found = fuzz(options.count, options.seed, may_hang=False)
     for title, told in found.items():
         print(f"{title:18} {told.read:6} read {told.refused:6} refused   slowest {told.slowest:.2f} s   {len(told.crashes)} bad")
         for line in told.crashes[:10]:
             print("   ", line)
-    memory = 0
-    if sys.platform != "win32":
-        import resource
-
-        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // (1024 if sys.platform == "linux" else 2**20)
-        print(f"at most {memory} MB in all")
-    print(json.dumps({"files": sum(told.read + told.refused + len(told.crashes) for told in found.values()),
-                      "bad": sum(len(told.crashes) for told in found.values())}))
-    return int(any(told.crashes for told in found.values()) or memory > MOST_MB)
+    memory, bad = memory_mb(), sum(len(told.crashes) for told in found.values())
+    print(json.dumps({"kinds": {title: [told.read, told.refused] for title, told in found.items()}, "bad": bad, "memory": memory,
+                      "slowest": max(told.slowest for told in found.values())}))
+    return int(bad > 0 or memory > MOST_MB)
 
 
 if __name__ == "__main__":

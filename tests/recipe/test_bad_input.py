@@ -52,6 +52,10 @@ def test_a_rate_that_is_no_number(host, images, rate):
     assert list(problems(host, images, optimizer__learning_rate=rate)) == ["optimizer.learning_rate"]
 
 
+def test_an_optimizers_arguments_that_are_no_lines_of_a_name_and_a_value(host, images):
+    assert "got 'AAA'" in problems(host, images, optimizer__arguments="AAA")["optimizer.arguments"]
+
+
 def test_a_placeholder_that_no_caption_has_as_a_word(host, images):
     for path in images.glob("*.txt"):
         path.write_text("a zktealing circle", encoding="utf-8")
@@ -129,6 +133,13 @@ def test_a_disk_that_fills_up_ends_the_run_in_words_with_the_older_file_whole(ho
     assert isinstance(events[-1], Failed) and "the disk is full" in events[-1].message
     assert path.read_bytes() == older and fingerprint(host) == before
     assert not [file for file in path.parent.iterdir() if atomic.SUFFIX in file.name]
+
+
+def test_a_disk_that_is_full_from_the_start_ends_the_run_in_words(host, images, monkeypatch):
+    plan, events = make_plan(QUICK | {"dataset.folder": str(images)}, host), []
+    full_disk(monkeypatch, 99)
+    assert work_through(plan, host, events.append, Control(patient=False)) is None
+    assert isinstance(events[-1], Failed) and "could not be written or read: the disk is full." in events[-1].message
 
 
 def test_a_page_waits_for_room_and_the_result_is_not_lost(host, images, monkeypatch):

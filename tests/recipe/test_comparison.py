@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import re
+import time
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,6 +17,7 @@ from safetensors.torch import load_file, save_file
 
 import tiny
 from fake_host import FakeHost, write_dataset
+from pivotal.cli import main
 from pivotal.errors import OptionError, PivotalError
 from pivotal.formats.header import hashes_of, read_metadata
 from pivotal.formats.network_file import model_hash
@@ -286,3 +290,74 @@ def test_hashes_are_those_of_the_whole_and_of_the_tensors(host):
     found = hashes_of(host.folders().loras / "run.safetensors")
     assert found.whole == hashlib.sha256(data).hexdigest()
     assert found.tensors == read_metadata(host.folders().loras / "run.safetensors")["sshs_model_hash"]
+
+
+def test_a_paused_run_lets_its_saves_be_compared_and_waits_for_that(host):
+    desk = Desk(host)
+    desk.start({"name": "run", "dataset.folder": str(host.images), "dataset.resolution": "64", "length.steps": 400,
+                "batch.size": 1, "measure.images": 0, "samples.every_steps": 0, "save.every_steps": 1,
+                "embeddings.0.placeholder": "zkteal", "embeddings.0.token_count": 1})
+    until(lambda: desk.view().files)
+    desk.pause()
+    until(lambda: desk.view().state == "paused")
+    at = desk.view().step
+    with host.lock:  # the comparison waits here
+        desk.comparisons.start(DRAWN | {"run": "run", "files": [], "base": False})
+        for refused in (desk.resume_paused, lambda: desk.comparisons.start(DRAWN | {"run": "run"})):
+            with pytest.raises(PivotalError, match="A comparison is going on"):
+                refused()
+    view = desk.comparisons.wait(60)
+    assert (view.state, view.done) == ("finished", view.of) and view.of >= at > 0, view.message
+    assert desk.view().state == "paused" and desk.view().step == at
+    with pytest.raises(PivotalError, match="is paused"):  # its files are not taken away from under it
+        desk.comparisons.keep("run", view.rows[0].name)
+    desk.resume_paused()
+    until(lambda: desk.view().step > at)
+    desk.pause()
+    until(lambda: desk.view().state == "paused")
+    with host.lock:
+        desk.comparisons.start(DRAWN | {"run": "run"})
+        desk.stop()
+    assert desk.wait(60).state == "stopped" and desk.comparisons.wait(60).state == "stopped", "Stop ends both"
+
+
+def until(condition):
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_the_grid_is_there_again_after_a_restart(host):
+    train(host, host.images)
+    before = compare(Desk(host), run="run", strengths="0.5, 1")
+    again = Desk(host).comparisons
+    assert again.view() == replace(before, version=1)
+    before.images[1][0].unlink()
+    assert Desk(host).comparisons.view().images[1][0] is None, "an image that is gone"
+    kept = again.keep("run", "000002")
+    assert Desk(host).comparisons.view().kept == kept
+    record = host.folders().scratch / "comparison.json"
+    record.write_text(record.read_text(encoding="utf-8").replace('"state": "finished"', '"state": "running"'), encoding="utf-8")
+    cut = Desk(host).comparisons.view()
+    assert cut.state == "stopped" and "ended while" in cut.message
+    for damaged in ("{}", "[1", '{"id": 5}', record.read_text(encoding="utf-8").replace('"rows": [', '"rows": [5, ')):
+        record.write_text(damaged, encoding="utf-8")
+        assert Desk(host).comparisons.view().state == "idle"
+
+
+def test_the_command_draws_one_picture_and_keeps_one_save(trained, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr("pivotal.cli_compare.EmbeddedHost", lambda data_dir: trained)
+    path = tmp_path / "grid.png"
+    asked = ["pair", "--prompts", "a zkteal circle", "--strengths", "0.5, 1", "--steps", "2", "--size", "64", "--seeds", "7",
+             "--picture", str(path)]
+    assert main(["tool", "compare", *asked]) == 0
+    assert capsys.readouterr().out.startswith("7 of 7 images, in ")
+    found, folder = pixels(path), Path(trained.folders().scratch, "runs", "pair", "comparison")
+    drawn = sorted(sorted(folder.iterdir())[-1].glob("0*.png"))
+    assert len(drawn) == 7 and all((pixels(one) == found[y:y + 64, x:x + 64]).all() for one, (y, x) in {
+        drawn[1]: (found.shape[0] - 3 * 70, found.shape[1] - 140), drawn[-1]: (found.shape[0] - 70, found.shape[1] - 70)}.items())
+    assert main(["tool", "compare", "nobody"]) == 1 and "RUN: there is no run 'nobody'" in capsys.readouterr().err
+    assert main(["tool", "compare", "word", "--keep", "000009"]) == 1 and "no save of 'word'" in capsys.readouterr().err
+    assert main(["tool", "compare", "word", "--keep", "result"]) == 0
+    assert [one.name for one in trained.folders().embeddings.glob("zkword*")] == ["zkword.safetensors"]

@@ -143,6 +143,20 @@ def test_the_plan_says_how_images_and_steps_come_to_each_other(tmp_path):
     assert planned_run(small, FakeHost(tmp_path / "host")).enlarged > 0
 
 
+def test_a_share_of_the_images_is_only_measured_on(tmp_path):
+    flat = QUICK | {"dataset.folder": str(write_dataset(tmp_path / "images", 8)), "measure.share": 0.25,
+                    "caption.dropout": 0.5, "augment.flip": 0.5, "concepts.0.kind": "regularization",
+                    "concepts.0.folder": str(write_dataset(tmp_path / "others", 4, word="ball"))}
+    plan = make_plan(flat, FakeHost(tmp_path / "host"))
+    trained, held = ({item.path for item in captions.items} for captions in (plan.captions, plan.measured))
+    assert (len(trained), len(held)) == (6 + 4, 2) and not trained & held
+    assert all(path.parent.name == "images" for path in held)  # none of regularization
+    (concept,) = plan.measured.concepts
+    assert (concept.kind, concept.augment.flip, concept.wording.rules.dropout) == ("validation", 0, 0)
+    with pytest.raises(OptionError, match="holds images back"):
+        make_plan(flat | {"measure.images": 0}, FakeHost(tmp_path / "host"))
+
+
 def test_what_is_wrong_with_a_concept_is_told_under_its_key(tmp_path):
     images = write_dataset(tmp_path / "images", 2)
     with pytest.raises(OptionError) as error:

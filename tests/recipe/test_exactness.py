@@ -8,20 +8,28 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from PIL import Image
+from safetensors.torch import load_file
 
 from fake_host import FakeHost, write_dataset
 from pivotal.config.build import draft
+from pivotal.config.options import walk
 from pivotal.config.train import TrainConfig
+from pivotal.errors import OptionError
 from pivotal.events import Failed, Finished
+from recipe.changed_options import ELSEWHERE, SEEDED, SHOWN
 from runs import QUICK, carry_out
 from tiny import write_tiny
+
+pytestmark = pytest.mark.once
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = 7
@@ -181,50 +189,98 @@ def test_a_new_process_goes_on_to_the_byte(tmp_path, images, kind, features):
     assert results(tmp_path / "whole") == results(tmp_path / "parts") != {}
 
 
-# Options on which what is learned depends, each with another value than its default, and what else that needs.
-SEEDED = {
-    "seed": 2, "batch.size": 3, "batch.accumulation": 2, "optimizer.learning_rate": 0.01, "optimizer.beta_1": 0.8,
-    "optimizer.beta_2": 0.9, "optimizer.epsilon": 1e-3, "optimizer.kind": "adagrad", "optimizer.ema_decay": 0.5,
-    "optimizer.clip_norm": 1e-9, "schedule.kind": "linear", "schedule.warmup": 3, "loss.kind": "l1", "loss.weighting": "min-snr",
-    "loss.mix": "mse 0.5, l1 0.5", "noise.offset": 0.1, "noise.multires_iterations": 2, "noise.perturbation": 0.1,
-    "noise.input_perturbation": 0.1, "timesteps.minimum": 200, "timesteps.maximum": 700, "timesteps.distribution": "sigmoid",
-    "timesteps.shift": 2.0, "objective.clip_skip": 2, "objective.prediction": "v", "augment.flip": 0.5,
-    "augment.brightness": {"augment.brightness": 0.3, "augment.versions": 2}, "caption.prefix": "photo of",
-    "caption.shuffle": True, "caption.tag_dropout": 0.5,
-    "caption.dropout": 0.5, "caption.wildcards": True, "caption.trigger_word": "thing", "cache.sampling": "mean",
-    "dataset.resolution": "96", "dataset.repeats": 2, "mask.source": "files", "embeddings.0.token_count": 3,
-    "embeddings.0.initial_text": "blue", "embeddings.0.preserve_norm": True, "precision.compute": "bf16",
-}
-# And on which only how it is computed, shown or kept.
-UNSEEDED = {
-    "samples.every_steps": 2, "samples.steps": 1, "save.every_steps": 3, "save.state_every_steps": 2, "measure.images": 2,
-    "measure.every_steps": {"measure.every_steps": 2, "measure.images": 1},
-    "sharing.let_prompts_through": True, "cache.latents": "disk", "guard.bad_step": "stop",
-}
+def learned(folder, images, flat):
+    """All tensors of the results, whichever files they are in."""
+    finished(folder, images, "both", flat)
+    files = [folder / "models/Lora/run.safetensors", *(folder / "embeddings").glob("zkteal.safetensors")]
+    return sorted((name, str(tensor.dtype), tensor.shape, tensor.to(torch.float64).numpy().tobytes())
+                  for path in files if path.exists() for name, tensor in load_file(path).items())
 
 
-def tensors_of(folder, images, flat):
-    from safetensors.torch import load_file
+@pytest.fixture(scope="module")
+def pictures(images):
+    """As `images`, with captions that have something for each option to change."""
+    folder = images.parent / "pictures"
+    shutil.copytree(images, folder)
+    for index, path in enumerate(sorted(folder.glob("*[0-9].png"))):
+        long = ", tag" * 90 if index == 0 else ""
+        path.with_suffix(".txt").write_text(f"a zkteal circle ||| tag {index}, {{red|blue}} (ground:1.4){long}\na zkteal {index}",
+                                            encoding="utf-8")
+        path.with_suffix(".caption").write_text(f"zkteal {index}", encoding="utf-8")
+    for path in folder.glob("*-masklabel.png"):
+        with Image.open(path) as image:
+            image.paste(0, (image.width // 2, 0, image.width, image.height))  # something to cut away
+            image.save(path)
+    more = folder / "more"
+    more.mkdir()
+    for path in folder.glob("00*.*"):
+        shutil.copy(path, more / path.name)
+    for name in "ab":
+        (images.parent / f"{name}.txt").write_text(f"zkteal {name}\na zkteal", encoding="utf-8")
+    return folder
 
-    finished(folder, images, "embedding", flat)
-    return [tensor.numpy().tobytes() for tensor in load_file(folder / "embeddings/zkteal.safetensors").values()]
+
+def base_options():
+    return QUICK | KINDS["both"] | {"measure.images": 0, "length.steps": 4, "save.precision": "fp16"}
 
 
-def changed_from(tmp_path, images, chosen):
-    """Which of `chosen`, key -> value, give other vectors than the plain run."""
-    plain = tensors_of(tmp_path / "plain", images, options_for("embedding"))
-    return {key for key, value in chosen.items()
-            if tensors_of(tmp_path / key, images, options_for("embedding") | (
-                value if isinstance(value, dict) else {key: value})) != plain}
+class Changed:
+    """Runs with an option changed, and without; what both have beside it is run once."""
+
+    def __init__(self, folder, images):
+        self.folder, self.images, self._before = folder, images, {}
+
+    def options(self, *parts):
+        flat = base_options()
+        for part in parts:
+            flat |= {key: str(value).replace("{lists}", self.images.parent.as_posix()) if "{lists}" in str(value) else value
+                     for key, value in part.items()}
+        return flat
+
+    def by(self, key, told):
+        value, beside = told if isinstance(told, tuple) else (told, {})
+        return self.differs(key, {key: value}, beside)
+
+    def differs(self, name, chosen, beside):
+        before = str(sorted(beside.items()))
+        if before not in self._before:
+            folder = self.folder / f"before {len(self._before)}"
+            self._before[before] = learned(folder, self.images, self.options(beside))
+        return learned(self.folder / name, self.images, self.options(beside, chosen)) != self._before[before]
 
 
-def test_the_same_recipe_is_the_same_file_and_some_options_change_it(tmp_path, images):
-    flat = options_for("embedding")
-    assert finished(tmp_path / "a", images, "embedding", flat) == finished(tmp_path / "b", images, "embedding", flat)
-    seeded = dict(random.Random(1).sample(sorted(SEEDED.items()), 3))
-    assert changed_from(tmp_path, images, seeded | {"guard.bad_step": "stop"}) == set(seeded)
+def test_the_same_recipe_is_the_same_file_and_some_options_change_it(tmp_path, pictures):
+    flat = base_options()
+    assert finished(tmp_path / "a", pictures, "both", flat) == finished(tmp_path / "b", pictures, "both", flat)
+    changed = Changed(tmp_path, pictures)
+    for key, told in random.Random(3).sample(sorted(SEEDED.items()), 3):
+        assert changed.by(key, told), key
+    assert not changed.differs("stop", {"guard.bad_step": "stop"}, {})
 
 
 @pytest.mark.slow
-def test_every_option_that_counts_changes_what_is_learned_and_no_other_does(tmp_path, images):
-    assert changed_from(tmp_path, images, SEEDED | UNSEEDED) == set(SEEDED)
+def test_every_option_that_counts_changes_what_is_learned_and_no_other_does(tmp_path, pictures, figures):
+    changed, wrong = Changed(tmp_path, pictures), []
+    for key, told in SEEDED.items():
+        try:
+            wrong += [] if changed.by(key, told) else [key]
+        except (OptionError, AssertionError) as error:  # the others are to be heard of, too
+            wrong.append(f"{key}: {error}")
+    assert wrong == []
+    assert [chosen for number, (chosen, beside) in enumerate(SHOWN) if changed.differs(f"shown {number}", chosen, beside)] == []
+    figures("seeded", {"changed": len(SEEDED), "same": len({key for chosen, _ in SHOWN for key in chosen})})
+
+
+@pytest.mark.slow
+def test_no_option_is_forgotten():
+    tried = {*SEEDED, *ELSEWHERE, *(key for chosen, _ in SHOWN for key in chosen)}
+    assert {option.key for option in walk(TrainConfig)} - tried == set()
+
+
+def test_each_value_that_is_tried_can_stand_where_it_is_tried(tmp_path, pictures):
+    changed = Changed(tmp_path, pictures)
+    wrong = {}
+    for key, told in SEEDED.items():
+        value, beside = told if isinstance(told, tuple) else (told, {})
+        wrong[key] = draft(TrainConfig, changed.options(beside, {key: value}) | {"dataset.folder": str(pictures)})[1]
+    assert {key: problems for key, problems in wrong.items() if problems} == {}

@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -23,13 +25,16 @@ def killed(folder, trials, seed):
 
 
 def test_a_few_times(tmp_path):
-    told = killed(tmp_path, 6, seed=1)
-    assert told["trials"] == 6 and told.get("killed", 0) >= 3 and told["queues opened"] and told["room made"] == 1
+    told = killed(tmp_path, 3, seed=1)  # one of each kind
+    assert told["trials"] == 3 and told.get("killed", 0) + told.get("ended before", 0) == 3 and told["room made"] == 1
+    assert told["killed"] >= 1 and told["files looked at"] > 20
 
 
 @pytest.mark.slow
 def test_two_hundred_times(tmp_path, figures):
-    told = killed(tmp_path, 200, seed=2)
+    with ThreadPoolExecutor() as pool:  # each waits for a process
+        parts = pool.map(lambda seed: killed(tmp_path / str(seed), 50, seed), range(2, 6))
+        told = sum(map(Counter, parts), Counter())
     figures("kills", told)
     assert told["killed"] > 150 and told["with a state"] > 80 and told["while writing"] > 10
     assert min(told[f"killed, {kind}"] for kind in ("as it is", "slow", "full")) > 40

@@ -7,8 +7,8 @@ from pathlib import Path
 import gradio as gr
 import pytest
 from fastapi import FastAPI
-from fastapi.testclient import TestClient
 
+from api_client import Described
 from fake_host import FakeHost, write_dataset
 from pivotal.api.routes import attach_routes
 from pivotal.config.options import walk
@@ -37,7 +37,7 @@ class Server:
         self.desk = Desk(self.host)
         app = FastAPI()
         attach_routes(app, self.desk, panels(self.desk))
-        self.client = TestClient(app)
+        self.client = Described(app)
 
     def post(self, path, body):
         return self.client.post(API + path, json=body)

@@ -4,8 +4,8 @@ import re
 
 import gradio as gr
 from fastapi import FastAPI
-from fastapi.testclient import TestClient
 
+from api_client import Described
 from fake_host import FakeHost
 from pivotal.api.routes import attach_routes
 from pivotal.config.train import TrainConfig
@@ -39,7 +39,7 @@ def test_problems_are_shown_in_place_of_a_picture_but_only_those_of_rates():
 def test_the_api_gives_the_points(tmp_path):
     app = FastAPI()
     attach_routes(app, Desk(FakeHost(tmp_path)), {})
-    client = TestClient(app)
+    client = Described(app)
     body = {"options": {"embeddings": [{"placeholder": "a"}], "schedule": {"kind": "linear"}, "length": {"steps": 4}}}
     found = client.post("/pivotal/v1/schedule", json=body).json()
     assert found["steps"] == 4 and found["courses"][0]["points"] == [[0, 0.005], [1, 0.00375], [2, 0.0025], [3, 0.00125]]

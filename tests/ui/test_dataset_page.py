@@ -7,9 +7,9 @@ import time
 
 import pytest
 from fastapi import FastAPI
-from fastapi.testclient import TestClient
 from PIL import Image
 
+from api_client import Described
 from fake_host import FakeHost, write_dataset
 from pivotal.api.routes import attach_routes
 from pivotal.config.options import walk
@@ -38,7 +38,7 @@ class Page:
         self.desk = Desk(self.host)
         app = FastAPI()
         attach_routes(app, self.desk, panels(self.desk))
-        self.client = TestClient(app)
+        self.client = Described(app)
 
     def post(self, path, **body):
         return self.client.post(f"{API}/dataset/{path}", json=body)
@@ -188,6 +188,9 @@ def test_masks_and_copies_are_made_from_the_page(page, folder, tmp_path):
     page.post("prepare", folder=str(folder), target=str(tmp_path / "cut"), width="32", height="32", search="01")
     assert page.work()["state"] == "finished"
     assert Image.open(tmp_path / "cut" / "01.png").size == (32, 32)
+    assert "Undo: automatic masks" in page.panel(folder=str(folder))["html"]
+    assert page.post("masks/undo", folder=str(folder)).json()["back"] == ["00.png"]
+    assert not (folder / "00-masklabel.png").exists() and "automatic masks" not in page.panel(folder=str(folder))["html"]
 
 
 def test_a_network_that_is_not_there_is_told_in_the_panel(page, folder):

@@ -3,8 +3,8 @@
 import gradio as gr
 import pytest
 from fastapi import FastAPI
-from fastapi.testclient import TestClient
 
+from api_client import Described
 from fake_host import FakeHost, write_dataset
 from pivotal.api.routes import attach_routes
 from pivotal.jobs.checks.plan import make_plan
@@ -35,7 +35,7 @@ def client(desk):
         gr.Textbox()
     app = gr.mount_gradio_app(FastAPI(), blocks, path="/")
     attach_routes(app, desk, panels(desk))
-    return TestClient(app)
+    return Described(app)
 
 
 def flat_of(images, **changes):

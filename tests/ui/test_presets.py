@@ -6,8 +6,8 @@ from pathlib import Path
 import gradio as gr
 import pytest
 from fastapi import FastAPI
-from fastapi.testclient import TestClient
 
+from api_client import Described
 from fake_host import FakeHost
 from pivotal.api.routes import attach_routes
 from pivotal.config.presets import SHIPPED, list_presets
@@ -88,7 +88,7 @@ def test_a_bad_form_or_no_name_is_told(desk):
 def client(desk):
     app = FastAPI()
     attach_routes(app, desk, {})
-    return TestClient(app)
+    return Described(app)
 
 
 def test_the_api_lists_presets_and_imports(client):

@@ -9,8 +9,8 @@ from pathlib import Path
 import gradio as gr
 import pytest
 from fastapi import FastAPI
-from fastapi.testclient import TestClient
 
+from api_client import Described
 from fake_host import FakeHost, write_dataset
 from pivotal.api.routes import attach_routes
 from pivotal.config.train import TrainConfig
@@ -32,7 +32,7 @@ class Page:
         self.desk = Desk(self.host)
         app = FastAPI()
         attach_routes(app, self.desk, panels(self.desk))
-        self.client = TestClient(app)
+        self.client = Described(app)
 
     def get(self, address, **params):
         return self.client.get(API + address, params=params)

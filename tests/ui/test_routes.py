@@ -9,9 +9,9 @@ from pathlib import Path
 import gradio as gr
 import pytest
 from fastapi import FastAPI
-from fastapi.testclient import TestClient
 from PIL import Image
 
+from api_client import Described
 from fake_host import FakeHost, write_dataset
 from pivotal.api.plain import plain
 from pivotal.api.routes import attach_routes
@@ -33,7 +33,7 @@ class Page:
             gr.Textbox()
         self.app = gr.mount_gradio_app(FastAPI(), blocks, path="/")
         attach_routes(self.app, self.desk, panels(self.desk))
-        self.client = TestClient(self.app)
+        self.client = Described(self.app)
 
     def get(self, address, **params):
         return self.client.get(API + address, params=params)

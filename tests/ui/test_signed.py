@@ -8,9 +8,9 @@ from urllib.parse import parse_qs, urlsplit
 import gradio as gr
 import pytest
 from fastapi import FastAPI
-from fastapi.testclient import TestClient
 from PIL import Image
 
+from api_client import Described
 from fake_host import FakeHost
 from pivotal.api.routes import attach_routes
 from pivotal.data import thumbnails
@@ -29,7 +29,7 @@ def client(host):
         gr.Textbox()
     app = gr.mount_gradio_app(FastAPI(), blocks, path="/")
     attach_routes(app, Desk(host), {})
-    return TestClient(app)
+    return Described(app)
 
 
 def get(client, image, side=256, **changes):

@@ -3,28 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
-from starlette.responses import Response
 
-from pivotal.api.http import Refused, Served, answer, body_of, text_in
+from pivotal.api.fields import LONGEST_PATH, Field, declared, flag, or_null, text
+from pivotal.api.http import Asked, Endpoint, Refused, Route, Served
 from pivotal.config.build import build
 from pivotal.config.options import walk
-from pivotal.errors import PivotalError
+from pivotal.errors import OptionError, PivotalError
 from pivotal.jobs.signed import sign
 from pivotal.tools.dataset.changes import Change
 from pivotal.tools.dataset.datasets import OWN_CAPTIONERS, Datasets
-from pivotal.tools.dataset.filters import filter_from, number
+from pivotal.tools.dataset.filters import KINDS, filter_from, number
+from pivotal.tools.dataset.journal import Undone
 from pivotal.tools.dataset.mask_files import delete_mask, save_painted
 from pivotal.tools.dataset.opened import Opened
 from pivotal.tools.dataset.settings import CaptionImages, EditCaptions, MaskImages, PrepareImages
+from pivotal.tools.dataset.work import WorkView
 
 T = TypeVar("T")
-_LONGEST_PATH, _LONGEST_CAPTION, _LONGEST_MASK = 4096, 1_000_000, 64_000_000  # characters
+_LONGEST_CAPTION, _LONGEST_MASK = 1_000_000, 64_000_000  # characters
 _MOST_SHOWN = 500  # images in one answer
 _EXAMPLES = 3
+_LINE = {"name": str, "width": int, "height": int, "caption": str | None, "tokens": int, "trouble": str | None, "same": list[str],
+         "near": list[str], "thumbnail": str | None, "image": str | None, "mask": str | None}
+
+
+def _number(name: str, default: int, help: str = "") -> Field:
+    """A whole number above 0, or its digits as a page's field has them; filters.py checks it."""
+    return Field(name, help or f"{default} where it is left out.", {"type": ["integer", "string", "null"], "default": default},
+                 checked=False)
+
+
+_FILTER = (Field("filter", f"One of {', '.join(filter(None, KINDS))}; empty is all.", {"type": ["string", "null"]},
+                 checked=False),
+           text("search", "Words in name or caption.", LONGEST_PATH), text("tag", "A tag of the caption.", LONGEST_PATH),
+           _number("least", 512, "px, shorter side of an image that is not too small."),
+           _number("tokens", 75, "Longest caption that is not cut."))
+
+
+def _tool(section: type, *without: str) -> tuple[Field, ...]:
+    return declared(section, ("folder", "subfolders", "ending", *without))
+
+
+def _of_folder(path: str, endpoint: Endpoint, answers: Any, body: tuple[Field, ...] = (),
+               refuses: tuple[int, ...] = ()) -> Route:
+    """About a folder that is open."""
+    folder = text("folder", "A folder that is open, as opening it has named it.", LONGEST_PATH, required=True)
+    return Route(f"/dataset{path}", "POST", endpoint, answers, (folder, *body), refuses=(422, *refuses))
+
 
 
 class DatasetRoutes:
@@ -34,28 +63,50 @@ class DatasetRoutes:
         self.datasets = datasets
 
     def all(self) -> Served:
-        """Path, method and endpoint of each."""
-        return [("/dataset/open", "POST", self.open), ("/dataset/images", "POST", self.images),
-                ("/dataset/tags", "POST", self.tags), ("/dataset/caption", "POST", self.caption),
-                ("/dataset/change", "POST", self.change), ("/dataset/undo", "POST", self.undo),
-                ("/dataset/compare", "POST", self.compare), ("/dataset/mask", "POST", self.mask),
-                ("/dataset/mask/delete", "POST", self.delete_mask), ("/dataset/captions", "POST", self.captions),
-                ("/dataset/masks", "POST", self.masks), ("/dataset/prepare", "POST", self.prepare),
-                ("/dataset/work", "GET", self.work), ("/dataset/work/stop", "POST", self.stop)]
+        """What is served here."""
+        name = text("name", "The image's file, as the list of images has it.", LONGEST_PATH, required=True)
+        ending = text("ending", "Ending of caption files; empty takes what most of the folder's end in.", 20)
+        where = text("folder", "A folder of images.", LONGEST_PATH, required=True)
+        captioner = text("captioner", "What writes them: one of those that opening the folder has told.", 100,
+                         default=OWN_CAPTIONERS[0])
+        words = (text("text", "The caption.", _LONGEST_CAPTION, required=True),
+                 or_null(text("old", "What it was when it was read: one that is another by now is not written over.",
+                              _LONGEST_CAPTION)))
+        png = text("png", "The mask: a PNG in base64.", _LONGEST_MASK, required=True)
+        told, begun = {"text": str}, {"text": str, "state": str}
+        return [
+            Route("/dataset/open", "POST", self.open,
+                  {"folder": str, "ending": str, "images": int, "captioners": list[str], "text": str},
+                  (where, flag("subfolders", "Takes the images in subfolders, too."), ending), refuses=(422,)),
+            _of_folder("/images", self.images, {"images": [_LINE], "found": int, "counts": dict[str, int], "uncounted": int,
+                                                "undo": str}, (*_FILTER, _number("page", 1), _number("size", 50))),
+            _of_folder("/tags", self.tags, {"tags": [{"tag": str, "count": int}]}, _FILTER),
+            _of_folder("/caption", self.caption, _LINE, (name, *words)),
+            _of_folder("/change", self.change, {**told, "changed": int, "looked_at": int}, (*_tool(EditCaptions), *_FILTER)),
+            _of_folder("/undo", self.undo, {**told, "back": list[str], "left": list[str]}),
+            _of_folder("/compare", self.compare, begun, refuses=(409,)),
+            _of_folder("/mask", self.mask, {**told, **_LINE}, (name, png)),
+            _of_folder("/masks/undo", self.undo_masks, {**told, "back": list[str], "left": list[str]}),
+            _of_folder("/mask/delete", self.delete_mask, {**told, **_LINE}, (name,)),
+            _of_folder("/captions", self.captions, begun, (captioner, *_tool(CaptionImages, "captioner"), *_FILTER), (409,)),
+            _of_folder("/masks", self.masks, begun, (*_tool(MaskImages), *_FILTER), (409,)),
+            _of_folder("/prepare", self.prepare, begun, (*_tool(PrepareImages), *_FILTER), (409,)),
+            Route("/dataset/work", "GET", self.work, WorkView),
+            Route("/dataset/work/stop", "POST", self.stop, {"state": str}),
+        ]
 
-    async def open(self, request: Request) -> Response:
-        """{"folder", "subfolders": false, "ending": ".txt" or ""}: the folder's own name, for all other requests."""
-        body = await body_of(request)
-        where, ending = text_in(body, "folder", _LONGEST_PATH), text_in(body, "ending", 20, "")
-        subfolders = body.get("subfolders") is True
-        opened = await run_in_threadpool(lambda: self.datasets.open(where, subfolders=subfolders, ending=ending))
+    async def open(self, asked: Asked) -> Any:
+        """Opens a folder and answers its own name, for all other requests."""
+        body = asked.body
+        opened = await run_in_threadpool(
+            lambda: self.datasets.open(body["folder"], subfolders=body["subfolders"], ending=body["ending"]))
         count = len(opened.images())
-        return answer({"folder": str(opened.place.folder), "ending": opened.place.ending, "images": count,
-                       "captioners": self.datasets.captioners(), "text": "" if count else "There is no image in this folder."})
+        return {"folder": str(opened.place.folder), "ending": opened.place.ending, "images": count,
+                       "captioners": self.datasets.captioners(), "text": "" if count else "There is no image in this folder."}
 
-    async def images(self, request: Request) -> Response:
-        """{"folder", "filter", "search", "tag", "least", "tokens", "page", "size": 50}: the images of a page, and counts."""
-        body, opened = await self._opened(request)
+    async def images(self, asked: Asked) -> Any:
+        """The images of a page, and how many there are of each kind."""
+        body, opened = self._opened(asked)
         chosen_by = filter_from(body)
         page, size = number(body, "page", 1, 1, 1_000_000), number(body, "size", 50, 1, _MOST_SHOWN)
 
@@ -66,50 +117,51 @@ class DatasetRoutes:
             return {"images": lines, "found": len(chosen), "counts": opened.counts(chosen_by), "uncounted": uncounted,
                     "undo": opened.undoes}
 
-        return answer(await run_in_threadpool(shown))
+        return await run_in_threadpool(shown)
 
-    async def tags(self, request: Request) -> Response:
-        """{"folder", and a filter}: in how many captions each tag stands."""
-        body, opened = await self._opened(request)
+    async def tags(self, asked: Asked) -> Any:
+        """In how many captions each tag stands."""
+        body, opened = self._opened(asked)
         found = await run_in_threadpool(opened.tags, filter_from(body))
-        return answer({"tags": [{"tag": tag, "count": count} for tag, count in found]})
+        return {"tags": [{"tag": tag, "count": count} for tag, count in found]}
 
-    async def caption(self, request: Request) -> Response:
-        """{"folder", "name", "text", "old": what it was when it was read, or left out}: writes one caption."""
-        body, opened = await self._opened(request)
-        name, text = text_in(body, "name", _LONGEST_PATH), text_in(body, "text", _LONGEST_CAPTION)
-        old = None if body.get("old") is None else text_in(body, "old", _LONGEST_CAPTION)
-        await run_in_threadpool(opened.save, name, text, old)
-        return answer(_line(opened, name))
+    async def caption(self, asked: Asked) -> Any:
+        """Writes one caption."""
+        _, opened = self._opened(asked)
+        name, old = asked.body["name"], asked.sent.get("old")
+        await run_in_threadpool(opened.save, name, asked.body["text"], old)
+        return _line(opened, name)
 
-    async def change(self, request: Request) -> Response:
-        """{"folder", "action", "find", "text", "is_regular", "any_case", "preview": true, and a filter}: many captions."""
-        body, opened = await self._opened(request)
+    async def change(self, asked: Asked) -> Any:
+        """Changes many captions, or tells how many would change."""
+        body, opened = self._opened(asked)
         settings = settings_in(EditCaptions, body)
         change = Change(settings.action, settings.find, settings.text, settings.is_regular, settings.any_case)
         made = await run_in_threadpool(opened.preview if settings.preview else opened.apply, change, filter_from(body))
         examples = [f"{one.name}: {_short(one.old)} → {_short(one.new)}" for one in made.changes[:_EXAMPLES]]
         verb = "would change" if settings.preview else "changed"
         text = "\n".join([f"{len(made.changes)} of {made.looked_at} captions {verb}.", *examples])
-        return answer({"text": text, "changed": len(made.changes), "looked_at": made.looked_at})
+        return {"text": text, "changed": len(made.changes), "looked_at": made.looked_at}
 
-    async def undo(self, request: Request) -> Response:
-        """{"folder"}: takes the last change of captions back."""
-        _, opened = await self._opened(request)
-        undone = await run_in_threadpool(opened.undo)
-        others = ", ".join(undone.left[:3])
-        left = f" {len(undone.left)} were changed since and stay as they are ({others})." if undone.left else ""
-        return answer({"text": f"{len(undone.back)} captions are as before.{left}", "back": undone.back, "left": undone.left})
+    async def undo(self, asked: Asked) -> Any:
+        """Takes the last change of captions back."""
+        _, opened = self._opened(asked)
+        return _undone(await run_in_threadpool(opened.undo), "captions")
 
-    async def compare(self, request: Request) -> Response:
-        """{"folder"}: starts looking for images that are damaged or nearly the same."""
-        _, opened = await self._opened(request)
+    async def undo_masks(self, asked: Asked) -> Any:
+        """Puts the masks back that the last automatic ones replaced."""
+        _, opened = self._opened(asked)
+        return _undone(await run_in_threadpool(self.datasets.undo_masks, opened), "masks")
+
+    async def compare(self, asked: Asked) -> Any:
+        """Starts looking for images that are damaged or nearly the same."""
+        _, opened = self._opened(asked)
         return await self._started(lambda: self.datasets.compare(opened))
 
-    async def mask(self, request: Request) -> Response:
-        """{"folder", "name", "png": base64}: writes a painted mask beside its image."""
-        body, opened = await self._opened(request)
-        name, png = text_in(body, "name", _LONGEST_PATH), text_in(body, "png", _LONGEST_MASK)
+    async def mask(self, asked: Asked) -> Any:
+        """Writes a painted mask beside its image."""
+        _, opened = self._opened(asked)
+        name, png = asked.body["name"], asked.body["png"]
 
         def save() -> str:
             path = save_painted(opened.place, name, png)
@@ -117,54 +169,55 @@ class DatasetRoutes:
             return path.name
 
         written = await run_in_threadpool(save)
-        return answer({"text": f"{written} is written.", **_line(opened, name)})
+        return {"text": f"{written} is written.", **_line(opened, name)}
 
-    async def delete_mask(self, request: Request) -> Response:
-        """{"folder", "name"}: deletes an image's mask."""
-        body, opened = await self._opened(request)
-        name = text_in(body, "name", _LONGEST_PATH)
+    async def delete_mask(self, asked: Asked) -> Any:
+        """Deletes an image's mask."""
+        _, opened = self._opened(asked)
+        name = asked.body["name"]
 
         def delete() -> None:
             delete_mask(opened.place, name)
             opened.renew([name])
 
         await run_in_threadpool(delete)
-        return answer({"text": "The mask is deleted.", **_line(opened, name)})
+        return {"text": "The mask is deleted.", **_line(opened, name)}
 
-    async def captions(self, request: Request) -> Response:
-        """{"folder", "captioner", and the options of the tool caption-images, and a filter}: starts writing captions."""
-        body, opened = await self._opened(request)
-        name = text_in(body, "captioner", 100, OWN_CAPTIONERS[0])
+    async def captions(self, asked: Asked) -> Any:
+        """Starts writing captions for the images that the filter lets through."""
+        body, opened = self._opened(asked)
+        name = asked.body["captioner"]
         settings = settings_in(CaptionImages, {key: value for key, value in body.items() if key != "captioner"})
         return await self._started(lambda: self.datasets.write_captions(opened, settings, name, filter_from(body)))
 
-    async def masks(self, request: Request) -> Response:
-        """{"folder", and the options of the tool mask-images, and a filter}: starts making masks."""
-        body, opened = await self._opened(request)
+    async def masks(self, asked: Asked) -> Any:
+        """Starts making masks for the images that the filter lets through."""
+        body, opened = self._opened(asked)
         settings = settings_in(MaskImages, body)
         return await self._started(lambda: self.datasets.make_masks(opened, settings, filter_from(body)))
 
-    async def prepare(self, request: Request) -> Response:
-        """{"folder", "target", and the options of the tool prepare-images, and a filter}: starts writing cut copies."""
-        body, opened = await self._opened(request)
+    async def prepare(self, asked: Asked) -> Any:
+        """Starts writing cut copies of the images that the filter lets through."""
+        body, opened = self._opened(asked)
         settings = settings_in(PrepareImages, body)
+        if not Path(settings.target.strip().strip('"')).expanduser().is_absolute():  # it would begin where the host was started
+            raise OptionError({"target": "needs the whole path of a folder"})
         return await self._started(lambda: self.datasets.prepare(opened, settings, filter_from(body)))
 
-    async def work(self, request: Request) -> Response:
+    async def work(self, asked: Asked) -> Any:
         """How the long work fares."""
-        return answer(self.datasets.work.view())
+        return self.datasets.work.view()
 
-    async def stop(self, request: Request) -> Response:
+    async def stop(self, asked: Asked) -> Any:
         """Ends the long work after the image it is at."""
-        await body_of(request)
         self.datasets.work.stop()
-        return answer({"state": self.datasets.work.view().state})
+        return {"state": self.datasets.work.view().state}
 
-    async def _opened(self, request: Request) -> tuple[dict[str, Any], Opened]:
-        body = await body_of(request)
-        return body, self.datasets.get(text_in(body, "folder", _LONGEST_PATH))
+    def _opened(self, asked: Asked) -> tuple[Mapping[str, Any], Opened]:
+        """The body as it came, for what is checked by others, and the folder."""
+        return asked.sent, self.datasets.get(asked.body["folder"])
 
-    async def _started(self, start: Callable[[], object]) -> Response:
+    async def _started(self, start: Callable[[], object]) -> Any:
         before = self.datasets.work.view()
         try:
             await run_in_threadpool(start)
@@ -172,7 +225,7 @@ class DatasetRoutes:
             if before.state in ("running", "stopping") and self.datasets.work.view().state in ("running", "stopping"):
                 raise Refused(409, str(error)) from error
             raise
-        return answer({"text": f"{self.datasets.work.view().title} has begun.", "state": self.datasets.work.view().state})
+        return {"text": f"{self.datasets.work.view().title} has begun.", "state": self.datasets.work.view().state}
 
 
 def settings_in(section: type[T], body: Mapping[str, Any]) -> T:
@@ -194,6 +247,12 @@ def _line(opened: Opened, name: str) -> dict[str, Any]:
             "near": (opened.near or {}).get(name, ())[:_EXAMPLES], "thumbnail": sign(path) if is_shown else None,
             "image": sign(path, 0) if is_shown else None,
             "mask": sign(opened.place.mask(name), 0) if is_shown and image.has_mask else None}
+
+
+def _undone(undone: Undone, what: str) -> dict[str, Any]:
+    others = ", ".join(undone.left[:3])
+    left = f" {len(undone.left)} were changed since and stay as they are ({others})." if undone.left else ""
+    return {"text": f"{len(undone.back)} {what} are as before.{left}", "back": undone.back, "left": undone.left}
 
 
 def _short(text: str | None) -> str:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
-from starlette.responses import Response
 
-from pivotal.api.http import Refused, Served, answer, body_of, text_in
-from pivotal.hosts.protocol import Host
+from pivotal.api.fields import Field, choice, or_null, text, whole
+from pivotal.api.http import Asked, Refused, Route, Served
+from pivotal.hosts.protocol import Checkpoint, Folders, Host, NetworkReader
 from pivotal.prompts.counting import count_tokens
 
 _MOST_VECTORS = 75  # of an embedding: what one chunk of a prompt holds
@@ -23,28 +22,39 @@ class HostRoutes:
         self._host = host
 
     def all(self) -> Served:
-        """Path, method and endpoint of each."""
-        return [("/tokens", "POST", self.tokens), ("/host", "GET", self.host)]
+        """What is served here."""
+        more = Field("embeddings", "Vectors of embeddings that the host does not have yet, by name.",
+                     {"type": "object", "additionalProperties": {"type": "integer", "minimum": 1, "maximum": _MOST_VECTORS}},
+                     default={})
+        counted = (text("text", "What is counted.", _LONGEST_TEXT),
+                   choice("kind", "A prompt is counted as the host's counter does; a caption is taken literally.",
+                          ("prompt", "caption"), default="prompt"),
+                   or_null(whole("wanted", "Vectors that it shall fill, as an embedding's initial text.", 1, _MOST_VECTORS)),
+                   more)
+        pieces = [{"text": str, "id": int | None, "start": int | None, "end": int | None, "embedding": str | None,
+                   "vectors": int}]
+        encoder = {"count": int, "limit": int, "chunks": [{"pieces": pieces}]}
+        return [Route("/tokens", "POST", self.tokens,
+                      {"count": int, "limit": int, "encoders": dict[str, encoder], "cut": pieces, "padded": int}, counted,
+                      refuses=(503,), strict=True),
+                Route("/host", "GET", self.host,
+                      {"name": str, "checkpoint": Checkpoint | None, "checkpoints": list[str], "folders": Folders,
+                       "reads_bundles": bool, "networks": NetworkReader})]
 
-    async def tokens(self, request: Request) -> Response:
-        """{"text", "kind": "prompt" or "caption", "wanted": vectors to fill, "embeddings": {name: vectors of more}}."""
-        body = await body_of(request)
-        text, kind = text_in(body, "text", _LONGEST_TEXT, ""), body.get("kind", "prompt")
-        if kind not in ("prompt", "caption"):
-            raise Refused(400, f"kind must be prompt or caption, not {kind!r}")
-        extra, wanted = _vector_counts(body.get("embeddings", {})), body.get("wanted")
-        if wanted is not None and not _is_vector_count(wanted):
-            raise Refused(400, f"wanted must be a whole number from 1 to {_MOST_VECTORS}, or null")
+    async def tokens(self, asked: Asked) -> Any:
+        """Counts the tokens of a text, as the host does, with the pieces they stand for."""
+        body = asked.body
 
         def count() -> Any:
             context = self._host.prompt_context()
             if not context.encoders:
                 raise Refused(503, "the host has no checkpoint yet whose tokenizer could count")
-            return count_tokens(text, context.encoders, {**context.embeddings, **extra}, kind=kind, wanted=wanted)
+            return count_tokens(body["text"], context.encoders, {**context.embeddings, **body["embeddings"]}, kind=body["kind"],
+                                wanted=body["wanted"])
 
-        return answer(await run_in_threadpool(count))
+        return await run_in_threadpool(count)
 
-    async def host(self, request: Request) -> Response:
+    async def host(self, asked: Asked) -> Any:
         """Which host this is, what it has loaded, and what it makes of a run's files; for bug reports and for tests."""
         host = self._host
 
@@ -52,14 +62,4 @@ class HostRoutes:
             return {"name": host.name, "checkpoint": host.checkpoint(), "checkpoints": list(host.checkpoints()),
                     "folders": host.folders(), "reads_bundles": host.reads_bundles, "networks": host.network_reader}
 
-        return answer(await run_in_threadpool(ask))
-
-
-def _vector_counts(counts: Any) -> dict[str, int]:
-    if not isinstance(counts, dict) or not all(map(_is_vector_count, counts.values())):
-        raise Refused(400, f"embeddings must map names to their number of vectors, 1 to {_MOST_VECTORS}")
-    return counts
-
-
-def _is_vector_count(value: Any) -> bool:
-    return type(value) is int and 0 < value <= _MOST_VECTORS
+        return await run_in_threadpool(ask)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
-from starlette.responses import Response
 
-from pivotal.api.http import Refused, Served, answer
+from pivotal.api.fields import choice, text
+from pivotal.api.http import Asked, Refused, Route, Served
 
 Query = Mapping[str, str]  # what the page asks for, as a filter or a page's number
 
@@ -31,15 +30,21 @@ class PanelRoutes:
         self.panels = panels
 
     def all(self) -> Served:
-        """Path, method and endpoint of each."""
-        return [("/panel/{name}", "GET", self.panel)]
+        """What is served here."""
+        name = choice("name", "Which panel.", self.panels, required=True)
+        version = text("version", "The version that the asker has.", 4096)
+        return [Route("/panel/{name}", "GET", self.panel, {"version": str, "html?": str}, query=(version,),
+                      in_path=(replace(name, checked=False),), refuses=(404,))]
 
-    async def panel(self, request: Request) -> Response:
-        """The panel's HTML, unless the asker's `version` is the newest already."""
-        name = request.path_params["name"]
+    async def panel(self, asked: Asked) -> dict[str, Any]:
+        """The panel's HTML, unless the asker's `version` is the newest already.
+
+        Further values of the query are the panel's own: its filters and pages.
+        """
+        name = asked.path["name"]
         if name not in self.panels:
-            raise Refused(404, f"there is no panel {name!r}")
-        return answer(await run_in_threadpool(_shown, self.panels[name], request.query_params))
+            raise Refused(404, f"there is no panel {name[:40]!r}")
+        return await run_in_threadpool(_shown, self.panels[name], asked.sent_query)
 
 
 def _shown(panel: Panel, query: Query) -> dict[str, Any]:

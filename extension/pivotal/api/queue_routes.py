@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
+from functools import wraps
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_type_hints
 
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
-from starlette.responses import Response
 
-from pivotal.api.http import Endpoint, Refused, Served, answer, body_of, options_in, text_in
+from pivotal.api.fields import LONGEST_PATH, Field, choice, flag, or_null, text, whole
+from pivotal.api.http import OPTIONS, Asked, Endpoint, Refused, Route, Served
 from pivotal.api.plain import plain
 from pivotal.errors import QueueError
-from pivotal.jobs.queue.entries import STATES, Entry, is_id
+from pivotal.jobs.queue.entries import STATES, Entry, State, is_id
 from pivotal.jobs.queue.journals import events_of
 from pivotal.jobs.queue.over import MOST, subfolders
 from pivotal.jobs.queue.queue import RunQueue
 from pivotal.jobs.queue.store import Move, NoSuchRun
 
-_LONGEST, _MOST_LISTED = 4096, 1000  # characters of a path or a search; runs in one answer
+_MOST_LISTED = 1000  # runs in one answer
 _LEFT_OUT = ("options", "log")  # of a run in a list
+_HINTS = get_type_hints(Entry)
+_LISTED = {field.name: _HINTS[field.name] for field in fields(Entry) if field.name not in _LEFT_OUT}
+_ID = Field("id", "The run's id: twelve letters and digits.", {"type": "string"}, required=True, checked=False)
+_PATTERNS = (text("name", "Each run's name; {folder} stands for the folder's.", LONGEST_PATH),
+             text("placeholder", "Each run's placeholder, likewise.", LONGEST_PATH))
+_OVER = (
+    text("folder", "A folder whose subfolders are datasets.", LONGEST_PATH),
+    Field("folders", "The datasets' folders, in its place.",
+          {"type": ["array", "null"], "maxItems": MOST, "items": {"type": "string", "maxLength": LONGEST_PATH}}), *_PATTERNS)
+_OVER_OBJECT = Field("over", "Adds a run of these options for each of several folders.", {
+    "type": "object", "properties": {field.name: {**field.schema, "description": field.help} for field in _OVER}})
 
 
 class QueueRoutes:
@@ -31,128 +42,127 @@ class QueueRoutes:
         self.queue = queue
 
     def all(self) -> Served:
-        """Path, method and endpoint of each."""
-        served: list[tuple[str, str, Endpoint]] = [
-            ("/queue", "GET", self.list), ("/queue", "POST", self.add), ("/queue/start", "POST", self.start),
-            ("/queue/pause", "POST", self.pause), ("/queue/clear", "POST", self.clear), ("/queue/{id}", "GET", self.get),
-            ("/queue/{id}/events", "GET", self.events), ("/queue/{id}/edit", "POST", self.edit),
-            ("/queue/{id}/move", "POST", self.move), ("/queue/{id}/remove", "POST", self.remove),
-            ("/queue/{id}/retry", "POST", self.retry), ("/queue/{id}/duplicate", "POST", self.duplicate),
-            ("/queue/{id}/over", "POST", self.over)]
-        return [(path, method, _told(endpoint)) for path, method, endpoint in served]
+        """What is served here."""
+        start = flag("start", "Begins when nothing runs.")
+        return [
+            Route("/queue", "GET", _told(self.list),
+                  {"working": bool, "notice": str, "runs": [_LISTED], "count": int},
+                  query=(text("search", "Words of name, placeholder, folder or checkpoint.", LONGEST_PATH),
+                         choice("state", "Only runs in this state.", STATES), whole("limit", "At most so many.", default=100),
+                         whole("offset", "Leaves out so many of the first.", default=0))),
+            Route("/queue", "POST", _told(self.add), {"runs": [_LISTED], "text": str}, (OPTIONS, start, _OVER_OBJECT),
+                  refuses=(409, 422), strict=True),
+            Route("/queue/start", "POST", _told(self.start), {"working": bool}, refuses=(409,)),
+            Route("/queue/pause", "POST", _told(self.pause), {"working": bool}),
+            Route("/queue/clear", "POST", _told(self.clear), {"removed": int},
+                  (or_null(text("state", f"Only those in this state: {', '.join(STATES)}. Empty is all.", 40)),), refuses=(409,)),
+            self._of_one("", "GET", self.get, Entry),
+            self._of_one("/events", "GET", self.events, {"events": [{"event?": str}], "next": int, "state": State},
+                         query=(whole("since", "The first number that is wanted.", default=0),), refuses=(409,)),
+            self._of_one("/edit", "POST", self.edit, {"runs": [_LISTED], "text": str}, (OPTIONS,), refuses=(409, 422)),
+            self._of_one("/move", "POST", self.move, {}, (choice("to", "Where to.", get_args(Move), required=True),),
+                         refuses=(409,)),
+            self._of_one("/remove", "POST", self.remove, {}, refuses=(409,)),
+            self._of_one("/retry", "POST", self.retry, {"runs": [_LISTED]}, (or_null(flag(
+                "resume", "Goes on from its state; false begins anew; left out goes on where there is a state.",
+                default=None)),), refuses=(409, 422)),
+            self._of_one("/duplicate", "POST", self.duplicate, {"runs": [_LISTED], "text": str},
+                         (text("name", "The copy's name; empty puts a number behind the run's.", LONGEST_PATH),),
+                         refuses=(409, 422)),
+            self._of_one("/over", "POST", self.over, {"runs": [_LISTED], "text": str}, (*_OVER, start), refuses=(409, 422)),
+        ]
 
-    async def list(self, request: Request) -> Response:
-        """Query: `search`, `state`, `limit` (100), `offset` (0). The running one comes first, then those that wait."""
-        query = request.query_params
-        state = query.get("state") or None
-        if state is not None and state not in STATES:
-            raise Refused(400, f"state must be one of {', '.join(STATES)}, not {state[:40]!r}")
-        search = query.get("search", "")
-        if len(search) > _LONGEST:
-            raise Refused(400, f"search must have at most {_LONGEST} characters")
-        limit, offset = _whole(query.get("limit", "100"), "limit"), _whole(query.get("offset", "0"), "offset")
+    def _of_one(self, path: str, method: str, endpoint: Endpoint, answers: Any, body: tuple[Field, ...] = (), *,
+                query: tuple[Field, ...] = (), refuses: tuple[int, ...] = ()) -> Route:
+        return Route(f"/queue/{{id}}{path}", method, _told(endpoint), answers, body, query, (_ID,), (404, *refuses))
+
+    async def list(self, asked: Asked) -> Any:
+        """The runs: first the one that goes on, then those that wait, then those that are over."""
+        query = asked.query
 
         def look() -> dict[str, Any]:
-            found, count = self.queue.store.found(search=search, state=state, limit=min(limit, _MOST_LISTED), offset=offset)
+            found, count = self.queue.store.found(search=query["search"], state=query["state"],
+                                                  limit=min(query["limit"], _MOST_LISTED), offset=query["offset"])
             runs = [self._shown(entry, in_list=True) for entry in found]
             return {"working": self.queue.worker.is_working, "notice": self.queue.notice, "runs": runs, "count": count}
 
-        return answer(await run_in_threadpool(look))
+        return await run_in_threadpool(look)
 
-    async def add(self, request: Request) -> Response:
-        """{"options", "start": true to begin when nothing runs, "over": see `over`}: the runs added, and notices."""
-        body = await body_of(request)
-        options, start = options_in(body), _flag(body, "start")
-        if "over" in body:
-            if not isinstance(body["over"], dict):
-                raise Refused(400, 'over must be an object, as {"folder": "/a/folder/of/folders"}')
-            folders, patterns = _over(body["over"])
-            return await self._added(lambda: self.queue.add_over(options, folders(), **patterns), start)
-        return await self._added(lambda: self.queue.add([options]), start)
+    async def add(self, asked: Asked) -> Any:
+        """Adds a run to those that wait, or one for each of several folders."""
+        options, over = asked.options, asked.body["over"]
+        if over is not None:
+            folders, patterns = _over(over)
+            return await self._added(lambda: self.queue.add_over(options, folders(), **patterns), asked.body["start"])
+        return await self._added(lambda: self.queue.add([options]), asked.body["start"])
 
-    async def get(self, request: Request) -> Response:
+    async def get(self, asked: Asked) -> Any:
         """One run with its options, its log, and what became of it."""
-        identifier = _id(request)
-        return answer(self._shown(await run_in_threadpool(self.queue.store.get, identifier)))
+        return self._shown(await run_in_threadpool(self.queue.store.get, _id(asked)))
 
-    async def events(self, request: Request) -> Response:
-        """The run's events from number `since` (query, 0) on, at most 1000; `next` is what to ask for then."""
-        identifier, since = _id(request), _whole(request.query_params.get("since", "0"), "since")
+    async def events(self, asked: Asked) -> Any:
+        """The run's events from a number on, at most 1000; `next` is what to ask for then."""
+        identifier, since = _id(asked), asked.query["since"]
 
         def look() -> dict[str, Any]:
             entry = self.queue.store.get(identifier)
             found, upto = events_of(entry, since)
             return {"events": found, "next": upto, "state": entry.state}
 
-        return answer(await run_in_threadpool(look))
+        return await run_in_threadpool(look)
 
-    async def edit(self, request: Request) -> Response:
-        """{"options"}: instead of those that a waiting run has."""
-        identifier, body = _id(request), await body_of(request)
-        options = options_in(body)
-        entry, notices = await run_in_threadpool(self.queue.edit, identifier, options)
-        return answer({"runs": [self._shown(entry, in_list=True)], "text": " ".join(notices)})
+    async def edit(self, asked: Asked) -> Any:
+        """Gives a run that waits other options."""
+        entry, notices = await run_in_threadpool(self.queue.edit, _id(asked), asked.options)
+        return {"runs": [self._shown(entry, in_list=True)], "text": " ".join(notices)}
 
-    async def move(self, request: Request) -> Response:
-        """{"to": "up", "down", "top" or "bottom"}, among those that wait."""
-        identifier, to = _id(request), (await body_of(request)).get("to")
-        if to not in get_args(Move):
-            raise Refused(400, f"to must be one of {', '.join(get_args(Move))}")
-        await run_in_threadpool(self.queue.store.move, identifier, to)
-        return answer({})
+    async def move(self, asked: Asked) -> Any:
+        """Moves a run among those that wait."""
+        await run_in_threadpool(self.queue.store.move, _id(asked), asked.body["to"])
+        return {}
 
-    async def remove(self, request: Request) -> Response:
+    async def remove(self, asked: Asked) -> Any:
         """Takes the run out of the queue or the history. Its files stay."""
-        identifier = _id(request)
-        await body_of(request)
-        await run_in_threadpool(self.queue.store.remove, identifier)
-        return answer({})
+        await run_in_threadpool(self.queue.store.remove, _id(asked))
+        return {}
 
-    async def retry(self, request: Request) -> Response:
-        """{"resume": true goes on from its state, false begins anew, left out goes on where there is a state}."""
-        identifier, body = _id(request), await body_of(request)
-        resume = _flag(body, "resume") if "resume" in body else None
-        entry = await run_in_threadpool(lambda: self.queue.retry(identifier, resume=resume))
-        return answer({"runs": [self._shown(entry, in_list=True)]})
+    async def retry(self, asked: Asked) -> Any:
+        """Adds a run that is over once more."""
+        entry = await run_in_threadpool(lambda: self.queue.retry(_id(asked), resume=asked.body["resume"]))
+        return {"runs": [self._shown(entry, in_list=True)]}
 
-    async def duplicate(self, request: Request) -> Response:
-        """{"name"}: adds a run of the same options under that name, or one with a number behind it."""
-        identifier, body = _id(request), await body_of(request)
-        name = text_in(body, "name", _LONGEST, "")
-
+    async def duplicate(self, asked: Asked) -> Any:
+        """Adds a run of the same options under another name."""
         def copy() -> tuple[list[Entry], list[str]]:
-            entry, notices = self.queue.duplicate(identifier, name)
+            entry, notices = self.queue.duplicate(_id(asked), asked.body["name"])
             return [entry], notices
 
         return await self._added(copy, start=False)
 
-    async def over(self, request: Request) -> Response:
-        """{"folder": one whose subfolders are datasets, or "folders": a list, "name", "placeholder": patterns with {folder}}."""
-        identifier, body = _id(request), await body_of(request)
-        folders, patterns = _over(body)
+    async def over(self, asked: Asked) -> Any:
+        """Adds a run of the same options for each of several folders."""
+        identifier, (folders, patterns) = _id(asked), _over(asked.body)
         return await self._added(lambda: self.queue.add_over(self.queue.store.get(identifier).options, folders(), **patterns),
-                                 _flag(body, "start"))
+                                 asked.body["start"])
 
-    async def start(self, request: Request) -> Response:
+    async def start(self, asked: Asked) -> Any:
         """Works the queue until it is empty."""
-        await body_of(request)
         await run_in_threadpool(self.queue.start)
-        return answer({"working": True})
+        return {"working": True}
 
-    async def pause(self, request: Request) -> Response:
+    async def pause(self, asked: Asked) -> Any:
         """Takes no further run; the one that is going on goes on."""
-        await body_of(request)
         self.queue.pause()
-        return answer({"working": False})
+        return {"working": False}
 
-    async def clear(self, request: Request) -> Response:
-        """{"state"}: takes what is over, or only what is in that state, out of the history. Files stay."""
-        state = (await body_of(request)).get("state") or None
+    async def clear(self, asked: Asked) -> Any:
+        """Takes what is over out of the history. Files stay."""
+        state = asked.body["state"] or None
         if state is not None and state not in STATES:
             raise Refused(400, f"state must be one of {', '.join(STATES)}")
-        return answer({"removed": await run_in_threadpool(self.queue.store.clear, state)})
+        return {"removed": await run_in_threadpool(self.queue.store.clear, state)}
 
-    async def _added(self, work: Callable[[], tuple[list[Entry], list[str]]], start: bool) -> Response:
+    async def _added(self, work: Callable[[], tuple[list[Entry], list[str]]], start: bool) -> Any:
         def added() -> dict[str, Any]:
             entries, notices = work()
             if start:
@@ -160,7 +170,7 @@ class QueueRoutes:
             count = "Added 1 run." if len(entries) == 1 else f"Added {len(entries)} runs."
             return {"runs": [self._shown(entry, in_list=True) for entry in entries], "text": " ".join([count, *notices])}
 
-        return answer(await run_in_threadpool(added))
+        return await run_in_threadpool(added)
 
     def _shown(self, entry: Entry, *, in_list: bool = False) -> dict[str, Any]:
         live = self.queue.current()
@@ -173,9 +183,10 @@ class QueueRoutes:
 def _told(endpoint: Endpoint) -> Endpoint:
     """404 for a run that is not there, 409 for what the queue or the run's state does not allow now."""
 
-    async def serve(request: Request) -> Response:
+    @wraps(endpoint)
+    async def serve(asked: Asked) -> Any:
         try:
-            return await endpoint(request)
+            return await endpoint(asked)
         except NoSuchRun as error:
             raise Refused(404, str(error)) from error
         except QueueError as error:
@@ -184,33 +195,19 @@ def _told(endpoint: Endpoint) -> Endpoint:
     return serve
 
 
-def _id(request: Request) -> str:
-    identifier = request.path_params["id"]
+def _id(asked: Asked) -> str:
+    identifier = asked.path["id"]
     if not is_id(identifier):
         raise Refused(404, f"{identifier[:40]!r} is no run's id; those have twelve letters and digits")
     return identifier
 
 
-def _whole(text: str, name: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise Refused(400, f"{name} must be a whole number, not {text[:40]!r}")
-    return int(text)
-
-
-def _flag(body: dict[str, Any], name: str) -> bool:
-    value = body.get(name, False)
-    if not isinstance(value, bool):
-        raise Refused(400, f"{name} must be true or false")
-    return value
-
-
-def _over(body: dict[str, Any]) -> tuple[Callable[[], list[Path]], dict[str, str]]:
+def _over(body: Mapping[str, Any]) -> tuple[Callable[[], list[Path]], dict[str, str]]:
     """What finds the folders, and the patterns that were given."""
-    patterns = {name: text for name in ("name", "placeholder") if (text := text_in(body, name, _LONGEST, "").strip())}
+    patterns = {field.name: words for field in _PATTERNS if (words := (body.get(field.name) or "").strip())}
     given = body.get("folders")
     if given is None:
-        folder = text_in(body, "folder", _LONGEST, "")
-        return lambda: subfolders(folder), patterns
-    if not isinstance(given, list) or len(given) > MOST or not all(isinstance(one, str) and one.strip() for one in given):
-        raise Refused(400, f"folders must be a list of at most {MOST} paths")
+        return lambda: subfolders(body.get("folder") or ""), patterns
+    if not all(one.strip() for one in given):
+        raise Refused(400, "folders must be a list of paths, none of them empty")
     return lambda: [Path(one.strip()).expanduser() for one in given], patterns

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
 from starlette.responses import FileResponse, Response
 
-from pivotal.api.http import Refused, Served
+from pivotal.api.fields import text
+from pivotal.api.http import Asked, Refused, Route, Served
 from pivotal.data.thumbnails import thumbnail
 from pivotal.errors import DatasetError
 from pivotal.hosts.protocol import Host
@@ -17,6 +17,7 @@ from pivotal.jobs.signed import is_signed
 _SHOWN = {".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".jfif": "image/jpeg", ".webp": "image/webp",
           ".gif": "image/gif", ".bmp": "image/bmp", ".avif": "image/avif"}  # what browsers show; others become a JPEG
 _LARGEST = 4096  # px, side of a thumbnail
+_LONGEST = 32_767  # characters of a path, on Windows with the prefix for long ones
 _HEADERS = {"Cache-Control": "private, max-age=86400", "X-Content-Type-Options": "nosniff"}
 
 
@@ -27,14 +28,18 @@ class ImageRoutes:
         self._host = host
 
     def all(self) -> Served:
-        """Path, method and endpoint of each."""
-        return [("/image", "GET", self.image)]
+        """What is served here."""
+        query = (text("path", "The image's file.", _LONGEST), text("size", "px, the longer side of a thumbnail; 0 is the image."),
+                 text("key", "What this server made of the two."))
+        return [Route("/image", "GET", self.image, bytes, query=query, refuses=(403, 404), media="image/*")]
 
-    async def image(self, request: Request) -> Response:
-        """?path=&size=&key=: the image, or its thumbnail, if the key is the server's own for that path and size."""
-        query = request.query_params
-        path, size = query.get("path", ""), query.get("size", "")
-        if not (size.isascii() and size.isdigit() and len(size) <= 4 and is_signed(path, int(size), query.get("key", ""))):
+    async def image(self, asked: Asked) -> Response:
+        """An image, or its thumbnail, by an address that the server itself has made.
+
+        Every other address is refused: no file of this machine can be asked for by its path.
+        """
+        path, size, key = (asked.query[name] for name in ("path", "size", "key"))
+        if not (size.isascii() and size.isdigit() and len(size) <= 4 and is_signed(path, int(size), key)):
             raise Refused(403, "that address is not of this server; load the page again")
         return await run_in_threadpool(self._served, Path(path), min(int(size), _LARGEST))
 

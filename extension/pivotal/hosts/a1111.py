@@ -1,10 +1,10 @@
 """AUTOMATIC1111's stable-diffusion-webui as a host: trains on the checkpoint that it has loaded. Seen with 1.10.1.
 
-Samples of a run are not drawn by its process_images (processing.py), which would touch what is not ours: it loads the
+Samples of a run are never drawn by its process_images (processing.py), which would touch what is not ours: it loads the
 checkpoint and VAE that the page has chosen meanwhile, reads the embeddings folder, runs all other extensions' scripts, puts
 LoRAs into the lent weights, rewrites alphas_cumprod, params.txt, the encoded prompts it keeps and the random states; and it
-knows words only from its table of embeddings and networks only from files. Forge's and reForge's do the same, with models
-and patches of their own. tests/host shows how near ours come.
+knows words only from its table of embeddings and networks only from files. Its samplers alone can do it (a1111_drawing.py).
+Forge's and reForge's samplers ask for models and patches of their own. tests/host shows how near ours come.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from PIL import Image
+
+from pivotal.hosts import a1111_drawing
 from pivotal.hosts.a1111_checkpoint import described, is_chosen, switched_to
 from pivotal.hosts.a1111_guard import Guard
 from pivotal.hosts.a1111_model import (
@@ -23,7 +26,7 @@ from pivotal.hosts.a1111_model import (
     refuse_what_cannot_be_shared,
     take_out_networks,
 )
-from pivotal.hosts.a1111_queue import Turn
+from pivotal.hosts.a1111_queue import TASK, Turn
 from pivotal.hosts.a1111_refresh import forget_prompts, refresh_embeddings, refresh_networks
 from pivotal.hosts.a1111_text import prompt_context, tokenizers
 from pivotal.hosts.captioning import Describe, webui_captioners
@@ -31,7 +34,8 @@ from pivotal.hosts.checkpoint_list import by_name
 from pivotal.hosts.folders import webui_folders
 from pivotal.hosts.own_tokenizer import OwnTokenizer
 from pivotal.hosts.protocol import Checkpoint, Folders, NetworkReader, PromptContext
-from pivotal.models.diffusion import DiffusionModel
+from pivotal.models.diffusion import Conditioning, DiffusionModel
+from pivotal.models.generate import GenerateSettings
 
 T = TypeVar("T")
 
@@ -40,6 +44,7 @@ class A1111Host:
     """See hosts.protocol.Host."""
 
     name = "a1111"
+    progress_task = TASK
     reads_bundles = True  # since 1.7.0
     network_reader = NetworkReader()
 
@@ -63,6 +68,10 @@ class A1111Host:
 
     def stop_requested(self) -> bool:
         return self._turn.interrupted()
+
+    def show_progress(self, step: int, of: int, seconds: float) -> None:
+        """See hosts.progress."""
+        self._turn.show(step, of, seconds)
 
     @contextmanager
     def borrow(self, checkpoint: str) -> Iterator[DiffusionModel]:
@@ -97,6 +106,16 @@ class A1111Host:
     def captioners(self) -> Mapping[str, Describe]:
         """See hosts.captioning."""
         return webui_captioners()
+
+    def samplers(self) -> Sequence[str]:
+        """See hosts.drawing."""
+        return a1111_drawing.sampler_names()
+
+    def draw(self, model: DiffusionModel, prompt: Conditioning, negative: Conditioning, settings: GenerateSettings,
+             should_stop: Callable[[], bool]) -> list[Image.Image]:
+        """See hosts.drawing."""
+        assert self._turn.mine, "draw is for inside of run"
+        return a1111_drawing.draw(model, prompt, negative, settings, should_stop)
 
     def refresh(self, artifact: Path) -> None:
         with self._turn.locked():

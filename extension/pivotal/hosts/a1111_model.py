@@ -21,6 +21,7 @@ from pivotal.models.families import Prediction
 from pivotal.models.ldm_layout import UNET, detect_family, known_facts, refuse_others
 from pivotal.models.ldm_layout_unet import refuse_relatives
 from pivotal.models.schedule import overridden
+from pivotal.prompts.chunks import COMMA_BACKTRACK
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +133,7 @@ def model_over(model: Any, tokenizer: Any) -> DiffusionModel:
 
 
 def _as_set(model: DiffusionModel) -> DiffusionModel:
-    """`model` with the schedule and the clip skip of the host's settings, as the next generation has them."""
+    """`model` with the schedule, the clip skip and the word wrap of the host's settings, as the next generation has them."""
     from modules import shared
 
     if getattr(shared.opts, "sd_noise_schedule", "Default") == "Zero Terminal SNR":
@@ -141,7 +142,8 @@ def _as_set(model: DiffusionModel) -> DiffusionModel:
     if model.family.size_ids and getattr(shared.opts, "sdxl_clip_l_skip", False):
         # Then 2 is the family's usual layer (sd_hijack_clip.py, FrozenCLIPEmbedderForSDXLWithCustomWords).
         encoders = (replace(encoders[0], rules=replace(encoders[0].rules, layer=1, clip_skip=True)), *encoders[1:])
-    return replace(model, text_encoders=encoders, clip_skip=int(getattr(shared.opts, "CLIP_stop_at_last_layers", 1)))
+    return replace(model, text_encoders=encoders, clip_skip=int(getattr(shared.opts, "CLIP_stop_at_last_layers", 1)),
+                   comma_backtrack=int(getattr(shared.opts, "comma_padding_backtrack", COMMA_BACKTRACK)))
 
 
 def _config(model: Any) -> Any:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 JOB = "Pivotal training"  # what the host's progress API names
+TASK = "task(pivotal)"  # what the host's page asks its progress for
 
 
 class Turn:
@@ -17,6 +19,7 @@ class Turn:
     def __init__(self) -> None:
         self._holder: int | None = None
         self._heard = threading.Event()
+        self._has_shown = False
 
     @property
     def mine(self) -> bool:
@@ -72,6 +75,36 @@ class Turn:
             self._begin()
         return True
 
+    def show(self, step: int, of: int, seconds: float) -> None:
+        """Tells the host's progress bar and API how far the job is; nothing where the calling thread has not the lock.
+
+        The host reckons the time that is left from the time since the start, which is therefore set so that it is `seconds`.
+        """
+        if not self.mine:
+            return
+        from modules import progress, shared
+
+        if progress.current_task is None:
+            progress.start_task(TASK)
+        state = shared.state
+        state.job_count, state.job_no = 1, 0
+        state.sampling_steps, state.sampling_step = of, step
+        state.time_start = time.time() - seconds
+        state.textinfo = f"Pivotal: step {step} of {of}"
+        self._has_shown = True
+
+    def _show_no_more(self) -> None:
+        """The bar is the next job's. Not by finish_task(): the page would take all later bars of this name for done."""
+        if not self._has_shown:
+            return
+        from modules import progress, shared
+
+        self._has_shown = False
+        if progress.current_task == TASK:
+            progress.current_task = None
+        shared.state.sampling_steps = shared.state.sampling_step = 0
+        shared.state.textinfo = None
+
     def _begin(self) -> None:
         from modules import shared
 
@@ -82,6 +115,7 @@ class Turn:
     def _end(self) -> None:
         from modules import shared
 
+        self._show_no_more()
         vars(shared.state).pop("interrupt", None)
         shared.state.interrupted = False
         shared.state.end()

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from pivotal.hosts.logins import logins_of
+from pivotal.hosts.protocol import Logins
+
 
 class A1111Shell:
     """Puts a tab and routes into the page that is being made; a page made anew ("Reload UI") needs them again."""
@@ -28,3 +31,8 @@ class A1111Shell:
         from modules import script_callbacks
 
         script_callbacks.on_app_started(lambda _demo, app: attach(app))
+
+    def logins(self) -> Logins:
+        from modules import shared
+
+        return logins_of(shared.cmd_opts, "gradio_auth", "gradio_auth_path", "api_auth")

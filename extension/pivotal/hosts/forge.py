@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from pivotal.hosts.a1111_queue import Turn
+from pivotal.hosts.a1111_queue import TASK, Turn
 from pivotal.hosts.captioning import Describe, webui_captioners
 from pivotal.hosts.checkpoint_list import by_name, listed_name
 from pivotal.hosts.folders import webui_folders
@@ -33,6 +33,7 @@ class ForgeHost:
     """
 
     name = "forge"
+    progress_task = TASK
     # packages_3rdparty/comfyui_lora_collection/lora.py, load_lora.
     network_reader = NetworkReader(dict.fromkeys(("oft", "boft", "ia3"), "Forge leaves its files out, as it does not know them"),
                                    most_bundled=UNKNOWN_KEYS)
@@ -71,6 +72,10 @@ class ForgeHost:
 
     def stop_requested(self) -> bool:
         return self._turn.interrupted()
+
+    def show_progress(self, step: int, of: int, seconds: float) -> None:
+        """See hosts.progress."""
+        self._turn.show(step, of, seconds)
 
     @contextmanager
     def borrow(self, checkpoint: str) -> Iterator[DiffusionModel]:

@@ -142,7 +142,7 @@ def _as_set(model: Any, lent: DiffusionModel) -> DiffusionModel:
     if shared.opts.sd_noise_schedule == "Zero Terminal SNR" or getattr(model.model_config, "ztsnr", False):
         lent = overridden(lent, zero_terminal_snr=True)
     skip = int(shared.opts.CLIP_stop_at_last_layers)
-    encoders = [_computable(_with_skip(encoder, lent, skip), lent.device) for encoder in lent.text_encoders]
+    encoders = [computable(_with_skip(encoder, lent, skip), lent.device) for encoder in lent.text_encoders]
     return replace(lent, text_encoders=tuple(encoders), clip_skip=skip)
 
 
@@ -156,15 +156,17 @@ def _with_skip(encoder: TextEncoder, lent: DiffusionModel, skip: int) -> TextEnc
     return encoder
 
 
-def _computable(encoder: TextEncoder, device: torch.device) -> TextEncoder:
+def computable(encoder: TextEncoder, device: torch.device) -> TextEncoder:
     """In one format, on one device with the UNet; copies what is not.
 
-    The host computes in another format than it stores text encoders in: fp16 on a CPU as well, which is slow there, and
-    their token and position tables become fp32 at the first prompt.
+    The host computes in another format than it stores text encoders in: fp16 on a CPU as well, which is slow there, 8 bit
+    floats (--clip-in-fp8-e4m3fn), in which nothing can be computed; and token and position tables become fp32 at the first
+    prompt.
     """
     inner = getattr(encoder.module, "text_model", encoder.module)
-    dtype = torch.float32 if device.type == "cpu" else inner.encoder.layers[0].mlp.fc1.weight.dtype
-    encoder.module.to(device, dtype)
+    stored = inner.encoder.layers[0].mlp.fc1.weight.dtype
+    usual = stored if stored in WHOLE else torch.float16
+    encoder.module.to(device, torch.float32 if device.type == "cpu" else usual)
     return encoder
 
 

@@ -105,8 +105,19 @@ class Host(Protocol):
         """Whether the user pressed the host's own Interrupt since the run began."""
 
 
+@dataclass(frozen=True)
+class Logins:
+    """Whom a host lets in, name to password; empty where it asks nobody."""
+
+    page: Mapping[str, str] = field(default_factory=dict)  # --gradio-auth
+    api: Mapping[str, str] = field(default_factory=dict)  # --api-auth
+
+
 class Shell(Protocol):
     """A host with a page. Headless has none."""
+
+    def logins(self) -> Logins:
+        """Whom its flags let in; asked when routes are attached."""
 
     def add_tab(self, title: str, identifier: str, build: Callable[[], None]) -> None:
         """`build` is called inside a gradio Blocks when the page is made."""

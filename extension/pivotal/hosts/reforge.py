@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from pivotal.hosts.a1111_checkpoint import described, is_chosen, switched_to
-from pivotal.hosts.a1111_queue import Turn
+from pivotal.hosts.a1111_queue import TASK, Turn
 from pivotal.hosts.a1111_refresh import forget_prompts, refresh_embeddings
 from pivotal.hosts.a1111_text import prompt_context, tokenizers
 from pivotal.hosts.captioning import Describe, webui_captioners
@@ -40,6 +40,7 @@ class ReforgeHost:
     """See hosts.protocol.Host."""
 
     name = "reforge"
+    progress_task = TASK
     # ldm_patched/modules/lora.py, load_lora.
     network_reader = NetworkReader({"ia3": "reForge knows no IA3, and leaves all of such a file out"})
 
@@ -68,6 +69,10 @@ class ReforgeHost:
 
     def stop_requested(self) -> bool:
         return self._turn.interrupted()
+
+    def show_progress(self, step: int, of: int, seconds: float) -> None:
+        """See hosts.progress."""
+        self._turn.show(step, of, seconds)
 
     @contextmanager
     def borrow(self, checkpoint: str) -> Iterator[DiffusionModel]:

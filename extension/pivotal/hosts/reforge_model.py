@@ -18,13 +18,14 @@ from torch import Tensor, nn
 
 from pivotal.errors import FormatError, HostError
 from pivotal.hosts.forge_guard import Guard
-from pivotal.hosts.forge_model import WHOLE, alias
+from pivotal.hosts.forge_model import WHOLE, alias, computable
 from pivotal.models.build import build_model, part_of
 from pivotal.models.diffusion import DiffusionModel, TextEncoder
 from pivotal.models.families import FAMILIES, Prediction
 from pivotal.models.ldm_layout import ENCODERS, UNET, VAE, Facts, known_facts
 from pivotal.models.ldm_layout_unet import refuse_relatives
 from pivotal.models.schedule import overridden
+from pivotal.prompts.chunks import COMMA_BACKTRACK
 
 TEXT = {("clip_l",): "sd1", ("clip_h",): "sd2", ("clip_l", "clip_g"): "sdxl"}
 KINDS = ("BaseModel", "SDXL")  # their UNets, of model_base.py; others share the text encoders, as Flux with SD 3
@@ -161,26 +162,20 @@ def _metadata(path: Path) -> Mapping[str, str]:
 
 
 def _as_set(model: Any, lent: DiffusionModel) -> DiffusionModel:
-    """`lent` with the schedule and the clip skip of the host's settings, and text encoders that can be computed with."""
+    """`lent` with the schedule, clip skip and word wrap of the host's settings, and text encoders that can be computed with."""
     from modules import shared
 
     # The host rescales the schedule while it samples (processing.py).
     if getattr(shared.opts, "sd_noise_schedule", "Default") == "Zero Terminal SNR" or getattr(model, "ztsnr", False):
         lent = overridden(lent, zero_terminal_snr=True)
     skip = int(shared.opts.CLIP_stop_at_last_layers)
-    encoders = tuple(_computable(_with_skip(encoder, skip), lent.device) for encoder in lent.text_encoders)
-    return replace(lent, text_encoders=encoders, clip_skip=skip)
+    encoders = tuple(computable(_with_skip(encoder, skip), lent.device) for encoder in lent.text_encoders)
+    return replace(lent, text_encoders=encoders, clip_skip=skip,
+                   comma_backtrack=int(getattr(shared.opts, "comma_padding_backtrack", COMMA_BACKTRACK)))
 
 
 def _with_skip(encoder: TextEncoder, skip: int) -> TextEncoder:
     """Clip skip counts from the last layer here, and is heard from 3 on where 2 is the usual one (forge_clip.py)."""
     if skip > encoder.rules.layer:
         return replace(encoder, rules=replace(encoder.rules, layer=1, clip_skip=True))
-    return encoder
-
-
-def _computable(encoder: TextEncoder, device: torch.device) -> TextEncoder:
-    """In one format, on one device with the UNet; copies what is not: the host stores text encoders in fp16 on a CPU, too."""
-    inner = getattr(encoder.module, "text_model", encoder.module)
-    encoder.module.to(device, torch.float32 if device.type == "cpu" else inner.encoder.layers[0].mlp.fc1.weight.dtype)
     return encoder

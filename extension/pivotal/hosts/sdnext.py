@@ -32,6 +32,7 @@ from pivotal.hosts.sdnext_queue import SdnextTurn
 from pivotal.hosts.sdnext_refresh import forget_prompts, refresh_embeddings, refresh_networks
 from pivotal.models.diffusion import DiffusionModel
 from pivotal.models.families import FAMILIES
+from pivotal.models.lend import lend
 
 log = logging.getLogger(__name__)
 
@@ -98,7 +99,10 @@ class SdnextHost:
                 self._guard = Guard(pipe)
                 try:
                     with self._guard.unharmed():
-                        yield model_over(pipe, self._tokenizer())
+                        model = model_over(pipe, self._tokenizer())
+                        # Our own modules, but diffusers 0.31 has one activation for all models, the pipeline's among them.
+                        with lend([model.unet, model.vae, *(encoder.module for encoder in model.text_encoders)]):
+                            yield model
                 finally:
                     self._guard = None
 

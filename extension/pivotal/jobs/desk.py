@@ -10,7 +10,8 @@ from dataclasses import replace
 from typing import Any
 
 from pivotal.errors import OptionError, PivotalError
-from pivotal.events import Emit, Event, Failed, Planned
+from pivotal.events import Emit, Event, Failed, Planned, StepDone
+from pivotal.hosts.progress import ShowsProgress
 from pivotal.hosts.protocol import Host
 from pivotal.jobs.checks.plan import Plan, make_plan, planned_run
 from pivotal.jobs.comparison.comparisons import Comparisons
@@ -21,6 +22,7 @@ from pivotal.jobs.outcome import Outcome
 from pivotal.jobs.outlook.outlook import Outlooks
 from pivotal.jobs.queue.queue import RunQueue
 from pivotal.jobs.runner import Run
+from pivotal.jobs.saving import reason
 from pivotal.jobs.watch.recent import Recent
 from pivotal.jobs.watch.view import JobView, State, fold, words
 from pivotal.tools.dataset.datasets import Datasets
@@ -34,6 +36,7 @@ class Desk:
 
     def __init__(self, host: Host):
         self.host = host
+        self._shows = host if isinstance(host, ShowsProgress) else None
         self._lock = threading.Lock()
         self._view = JobView()
         self._recent = Recent()
@@ -82,22 +85,28 @@ class Desk:
             self._thread.start()
         return identifier
 
-    def occupy(self, what: str) -> Callable[[], None]:
+    def occupy(self, what: str, *, in_pause: bool = False) -> Callable[[], None]:
         """Keeps runs out, for other work on the model, until what it returns is called.
 
         Args:
             what: the work, as a sentence begins.
+            in_pause: whether it may be done while a run is paused, which is not resumed before its end.
 
         Raises:
             PivotalError: a run, or other work, is going on.
         """
         with self._lock:
-            self._refuse_when_busy()
+            control = self._control
+            if self._other or not (in_pause and self._view.state == "paused" and control.pause.is_set()):
+                self._refuse_when_busy()
             self._other = what
-        return self._vacate
+            control.lent.set()
 
-    def _vacate(self) -> None:
-        self._other = ""
+        def vacate() -> None:
+            self._other = ""
+            control.lent.clear()
+
+        return vacate
 
     @property
     def busy(self) -> bool:
@@ -110,9 +119,12 @@ class Desk:
         return self._thread is not None and self._thread.is_alive()
 
     def _refuse_when_busy(self) -> None:
+        self._refuse_beside_other()
         if self.is_training:
             what = "paused; resume or stop it" if self._view.state == "paused" else "being trained; stop it or wait for its end"
             raise PivotalError(f"{self._view.name!r} is {what}.")
+
+    def _refuse_beside_other(self) -> None:
         if self._other:
             raise PivotalError(f"{self._other} is going on; stop it or wait for its end.")
 
@@ -128,6 +140,7 @@ class Desk:
                 if not keep:
                     self._control.discard.set()  # before stop, which is what the run looks at
                 self._control.stop.set()
+                self.comparisons.stop()  # for which a paused run would wait
                 self._show("stopping")
 
     def pause(self) -> None:
@@ -152,6 +165,7 @@ class Desk:
         with self._lock:
             if not self.is_training or self._view.state not in ("pausing", "paused"):
                 raise PivotalError("No run is paused.")
+            self._refuse_beside_other()
             self._control.pause.clear()
             self._show("running")
 
@@ -194,12 +208,18 @@ class Desk:
         with self._lock:
             self._view = fold(self._view, event)
             self._recent.add(event)
+        if self._shows is not None and isinstance(event, StepDone):
+            self._shows.show_progress(self._view.step, self._view.of, self._view.seconds)
         line = words(event)
         if line:
             log.info("%s", line)
 
     def _work(self, plan: Plan, control: Control) -> None:
-        work_through(plan, self.host, self.tell, control)
+        try:
+            work_through(plan, self.host, self.tell, control)
+        except BaseException:  # SystemExit, thrown into the thread: whoever watches would wait for its end for ever
+            self.tell(Failed("The run was ended from outside. Resume goes on from its last state, where it wrote one.", {}))
+            raise
 
 
 def work_through(plan: Plan, host: Host, tell: Emit, control: Control, ranks: Ranks | None = None) -> Outcome | None:
@@ -216,6 +236,10 @@ def work_through(plan: Plan, host: Host, tell: Emit, control: Control, ranks: Ra
         tell(Failed(str(error), error.problems))
     except PivotalError as error:
         tell(Failed(str(error), {}))
+    except OSError as error:
+        log.error("a file could not be used", exc_info=error)
+        tell(Failed(f"{error.filename or 'A file'} could not be written or read: {reason(error)}. Mend that and start again, or "
+                    "resume where a state was written.", {}))
     except Exception as error:
         if is_out_of_memory(error):
             log.error("out of memory", exc_info=error)

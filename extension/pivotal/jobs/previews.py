@@ -10,6 +10,8 @@ from pivotal.config.sample_lines import SampleLine
 from pivotal.config.train import TrainConfig
 from pivotal.data.captions import Captions
 from pivotal.events import Emit, Noticed, Phase, Sampled
+from pivotal.hosts.drawing import Drawing
+from pivotal.hosts.protocol import Host
 from pivotal.jobs.memory import is_out_of_memory, let_go
 from pivotal.jobs.outlook.samples import sample_images
 from pivotal.jobs.outputs import save_image
@@ -26,11 +28,13 @@ class Previews:
     """The previews of a run; each prompt is drawn from the same seeds every time, so that they can be compared."""
 
     def __init__(self, config: TrainConfig, captions: Captions, model: DiffusionModel,
-                 trainees: Trainees, paths: RunPaths, emit: Emit):
+                 trainees: Trainees, paths: RunPaths, emit: Emit, host: Host):
         self.samples, self.model, self.trainees = config.samples, model, trainees
         self.paths, self.emit = paths, emit
         self.last: Path | None = None  # the latest drawing of the first prompt
         self.images = sample_images(config, captions, model.resolution)
+        is_hosts = config.samples.through == "the host" and isinstance(host, Drawing)
+        self._generate = host.draw if is_hosts else generate
 
     def draw(self, session: Session, should_stop: Callable[[], bool]) -> None:
         """Draws every prompt, with the weights that are asked for, and tells of each image."""
@@ -52,8 +56,8 @@ class Previews:
             self.emit(Phase("sampling", number, len(self.images)))
             try:
                 negative = negative_for(self.model, self._negative(line), vectors)
-                drawn = generate(self.model, conditioning_for(self.model, line.prompt, vectors), negative, settings,
-                                 should_stop=should_stop)
+                drawn = self._generate(self.model, conditioning_for(self.model, line.prompt, vectors), negative, settings,
+                                       should_stop=should_stop)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise

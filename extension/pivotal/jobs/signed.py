@@ -37,5 +37,19 @@ def is_signed(path: str, size: int, key: str) -> bool:
     return hmac.compare_digest(_key(path, size).encode(), key.encode("utf-8", "replace"))
 
 
+def page_cookie() -> str:
+    """The cookie's name; another one in each process, for two WebUIs on one machine share their cookies."""
+    return "pivotal_" + _made("cookie")[:12]
+
+
+def page_key() -> str:
+    """What a page of this process shows to be let in, where the host asks for a password."""
+    return _made("page")
+
+
 def _key(path: str, size: int) -> str:
-    return hmac.new(_SECRET, f"{size}\n{path}".encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()[:32]
+    return _made(f"{size}\n{path}")
+
+
+def _made(text: str) -> str:
+    return hmac.new(_SECRET, text.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()[:32]

@@ -13,7 +13,7 @@ from torch.nn import functional
 from pivotal.models.emphasis import with_emphasis
 from pivotal.models.families import Encoder, Family, Prediction
 from pivotal.models.text import encode_chunks
-from pivotal.prompts.chunks import Chunk, TokenizedPrompt
+from pivotal.prompts.chunks import COMMA_BACKTRACK, Chunk, TokenizedPrompt
 
 Vectors = Mapping[str, Sequence[Tensor]]
 """Placeholder -> one (vectors, width) tensor per text encoder of the family."""
@@ -66,6 +66,7 @@ class DiffusionModel:
     prediction: Prediction
     resolution: int  # px, side of the square it was trained at
     clip_skip: int = 1  # the host's own: 1 is the family's usual layer, 2 the one before
+    comma_backtrack: int = COMMA_BACKTRACK  # the host's own: see prompts/layout.py
 
     @property
     def device(self) -> torch.device:

@@ -40,7 +40,7 @@ def conditioning_for(model: DiffusionModel, text: str, vectors: Vectors | None =
         clip_skip: None takes the model's own.
     """
     counts = {name: len(tensors[0]) for name, tensors in (vectors or {}).items()}
-    prompt = tokenize_prompt(text, model.tokenizer, counts, emphasis=emphasis)
+    prompt = tokenize_prompt(text, model.tokenizer, counts, emphasis=emphasis, comma_backtrack=model.comma_backtrack)
     with torch.no_grad():
         return model.encode_prompts([prompt], vectors, clip_skip)
 
@@ -145,10 +145,15 @@ def _embeds(model: DiffusionModel, prompt: Conditioning, negative: Conditioning,
 
 def decode(model: DiffusionModel, latents: Tensor) -> list[Image.Image]:
     """Images of (B, 4, h, w) latents."""
+    levels = (decoded(model, latents) / 2 + 0.5).clamp(0, 1).nan_to_num() * 255
+    return [Image.fromarray(image.round().byte().permute(1, 2, 0).cpu().numpy()) for image in levels]
+
+
+def decoded(model: DiffusionModel, latents: Tensor) -> Tensor:
+    """(B, 3, H, W) fp32, in -1..1 but for what overshoots, of (B, 4, h, w) latents."""
     weight = next(model.vae.parameters())
     scaled = latents.float() / model.family.latent_scale
     pixels = model.vae.decode(scaled.to(weight.dtype), return_dict=False)[0]
     if weight.dtype == torch.float16 and not pixels.isfinite().all():  # SDXL's first VAE overflows in fp16
         pixels = copy.deepcopy(model.vae).float().decode(scaled, return_dict=False)[0]
-    levels = (pixels.float() / 2 + 0.5).clamp(0, 1).nan_to_num() * 255
-    return [Image.fromarray(image.round().byte().permute(1, 2, 0).cpu().numpy()) for image in levels]
+    return pixels.float()

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
@@ -23,6 +23,16 @@ class _Before:
     registers: dict[str, dict[Any, Any]]
 
 
+class _Held(NamedTuple):
+    """A tensor, and what it was; its values are not copied."""
+
+    tensor: Tensor
+    data: Tensor
+    requires_grad: bool
+    grad: Tensor | None
+    version: int
+
+
 @contextmanager
 def lend(modules: Iterable[nn.Module]) -> Iterator[None]:
     """Inside, `modules` may be trained, hooked, patched, checkpointed, moved and cast; on exit all of it is undone.
@@ -33,21 +43,29 @@ def lend(modules: Iterable[nn.Module]) -> Iterator[None]:
     of is logged.
     """
     befores = [_snapshot(module) for top in modules for module in top.modules()]
-    tensors = {id(tensor): (tensor, tensor.data, tensor.requires_grad, tensor.grad, tensor._version)
+    tensors = {id(tensor): _Held(tensor, tensor.data, tensor.requires_grad, tensor.grad, tensor._version)
                for before in befores for tensor in _tensors(before.module)}
     try:
         yield
     finally:
-        for before in befores:
-            _restore(before)
-        for tensor, data, requires_grad, grad, version in tensors.values():
-            if tensor._version != version:
-                log.error("A lent tensor of shape %s was written in place.", tuple(tensor.shape))
-            tensor.grad = None
-            if tensor.data_ptr() != data.data_ptr() or tensor.dtype != data.dtype or tensor.device != data.device:
-                tensor.data = data  # moved or cast in place by Module.to()
-            tensor.requires_grad_(requires_grad)
-            tensor.grad = grad
+        try:
+            _give_back(befores, tensors.values())
+        except BaseException:  # thrown into the thread from outside, in the midst of it: what is half done is done again
+            _give_back(befores, tensors.values())
+            raise
+
+
+def _give_back(befores: Iterable[_Before], tensors: Iterable[_Held]) -> None:
+    for before in befores:
+        _restore(before)
+    for tensor, data, requires_grad, grad, version in tensors:
+        if tensor._version != version:
+            log.error("A lent tensor of shape %s was written in place.", tuple(tensor.shape))
+        tensor.grad = None
+        if tensor.data_ptr() != data.data_ptr() or tensor.dtype != data.dtype or tensor.device != data.device:
+            tensor.data = data  # moved or cast in place by Module.to()
+        tensor.requires_grad_(requires_grad)
+        tensor.grad = grad
 
 
 def _tensors(module: nn.Module) -> Iterator[Tensor]:

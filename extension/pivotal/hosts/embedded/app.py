@@ -18,6 +18,7 @@ from pivotal.hosts.embedded.gradio_compat import mount
 from pivotal.hosts.embedded.host import EmbeddedHost
 from pivotal.hosts.embedded.page import Tab, build_page
 from pivotal.hosts.embedded.static import ADDRESS, HeadTags, serve_static
+from pivotal.hosts.protocol import Logins
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +28,8 @@ PATIENCE = 30  # seconds, at the end
 class EmbeddedShell:
     """Implements hosts.protocol.Shell: collects what others add until the page is made."""
 
-    def __init__(self, host: EmbeddedHost):
-        self.host = host
+    def __init__(self, host: EmbeddedHost, logins: Logins | None = None):
+        self.host, self._logins = host, logins or Logins()
         self._tabs: list[Tab] = []
         self._routes: list[Callable[[Any], None]] = []
 
@@ -38,14 +39,18 @@ class EmbeddedShell:
     def add_routes(self, attach: Callable[[Any], None]) -> None:
         self._routes.append(attach)
 
+    def logins(self) -> Logins:
+        return self._logins
+
     def make_app(self) -> FastAPI:
         """The whole application; the page comes last, for it takes every address that is left."""
-        app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+        app = FastAPI(title="Pivotal", docs_url=None, redoc_url=None)
         app.add_middleware(HeadTags)
         app.add_route(f"/{ADDRESS}/{{name:path}}", serve_static)
         for attach in self._routes:
             attach(app)
-        mount(app, build_page(self.host, self._tabs), [self.host.outputs, self.host.folders().scratch])
+        mount(app, build_page(self.host, self._tabs), [self.host.outputs, self.host.folders().scratch],
+              self._logins.page)
         return app
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,15 @@ def queue(page: gr.Blocks) -> None:
     page.queue(**{name if name in inspect.signature(page.queue).parameters else "concurrency_count": AT_ONCE})
 
 
-def mount(app: Any, page: gr.Blocks, shared: Sequence[Path]) -> None:
-    """Puts `page` at the root of `app`, and lets it hand out the files in the folders `shared`."""
-    page.allowed_paths = [str(folder) for folder in shared]  # 3.41 has no argument for it
-    offered = {"allowed_paths": page.allowed_paths, "ssr_mode": False}
+def mount(app: Any, page: gr.Blocks, shared: Sequence[Path], logins: Mapping[str, str]) -> None:
+    """Puts `page` at the root of `app`, and lets it hand out the files in the folders `shared`.
+
+    Args:
+        logins: name to password of whom it lets in; empty is everybody.
+    """
+    page.auth, page.auth_message = list(logins.items()) or None, None  # 3.41 has no arguments for these
+    page.allowed_paths = [str(folder) for folder in shared]
+    offered = {"allowed_paths": page.allowed_paths, "ssr_mode": False, "auth": page.auth}
     taken = inspect.signature(gr.mount_gradio_app).parameters
     gr.mount_gradio_app(app, page, path="/", **{name: value for name, value in offered.items() if name in taken})
 

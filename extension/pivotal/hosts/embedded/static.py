@@ -68,6 +68,9 @@ class _Page:
         if message["type"] == "http.response.start":
             self.start = message
             return
+        if message["type"] != "http.response.body":  # a test client is told of the template, for one
+            await self.send(message)
+            return
         self.body += message.get("body", b"")
         if message.get("more_body"):
             return

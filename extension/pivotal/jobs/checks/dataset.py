@@ -13,7 +13,7 @@ from pivotal.config.sections.caption import Caption
 from pivotal.config.sections.concept import Concept as Row
 from pivotal.config.train import TrainConfig
 from pivotal.data.captions import Captions
-from pivotal.data.concepts import Concept, Wording
+from pivotal.data.concepts import Concept, Wording, held_back
 from pivotal.data.folder import Reading, read_lines
 from pivotal.data.sources import Group, read_source
 from pivotal.errors import DatasetError
@@ -47,8 +47,24 @@ def read_captions(config: TrainConfig, scratch: Path, found: Problems) -> tuple[
             continue
         kind = measured if row.kind == "validation" else trained
         kind += [(_concept(config, row, group, templates), group) for group in groups]
+    trained, held = _held_back(config, trained)
+    measured += held
     captions = _joined(config, trained) if any(concept.kind == "training" for concept, _ in trained) else None
     return captions, _joined(config, measured) if measured else captions
+
+
+def _held_back(config: TrainConfig, pairs: list[tuple[Concept, Group]]) -> tuple[list[tuple[Concept, Group]], ...]:
+    """What is trained on without the share that is held back, and that."""
+    kept, back = [], []
+    for concept, group in pairs:
+        share = config.measure.share if concept.kind == "training" else 0.0
+        own, others = held_back(group.items, share, config.seed)
+        kept.append((concept, replace(group, items=tuple(own))))
+        if others:
+            wording = replace(concept.wording, rules=_unchanging(concept.wording.rules))
+            measured = replace(concept, kind="validation", repeats=1.0, images_per_epoch=None, augment=Augment(), wording=wording)
+            back.append((measured, replace(group, items=tuple(others))))
+    return kept, back
 
 
 def _rows(config: TrainConfig) -> Iterator[tuple[str, Row]]:

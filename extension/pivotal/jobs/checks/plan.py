@@ -21,6 +21,7 @@ from pivotal.formats.network_file import NetworkFile
 from pivotal.formats.state_file import State
 from pivotal.hosts.protocol import Host
 from pivotal.jobs.checks.dataset import dataset_notices, read_captions
+from pivotal.jobs.checks.drawing import drawing_problems
 from pivotal.jobs.checks.embeddings import check_embeddings
 from pivotal.jobs.checks.images import mask_problems
 from pivotal.jobs.checks.networks import check_network, continued_file, network_notices
@@ -63,6 +64,7 @@ def make_plan(flat: Mapping[str, Any], host: Host, *, resume: bool = False) -> P
     found.add_all(optimizer_problems(config.optimizer) | log_problems(config.logs) | face_problems(config.augment)
                   | mask_problems(config, captions))
     _check_checkpoint(config, host, found)
+    found.add_all(drawing_problems(config.samples, host))
     _check_folders(config, host, found)
     state = resumed(config, host, found) if resume else None
     if found.by_key:

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from PIL.PngImagePlugin import PngInfo
@@ -21,13 +21,20 @@ from pivotal.hosts.protocol import Host
 from pivotal.jobs.comparison.draw import Cell, Drawing
 from pivotal.jobs.comparison.keep import Kept, keep_only
 from pivotal.jobs.comparison.plan import Column, ComparePlan, key_of, make_compare_plan
+from pivotal.jobs.comparison.record import read_record, write_record
 from pivotal.jobs.comparison.saves import Save, fresh_folder
 from pivotal.models.diffusion import DiffusionModel
 
 log = logging.getLogger(__name__)
 
 WHAT = "A comparison"
-Occupy = Callable[[str], Callable[[], None]]
+_ENDED = "The WebUI was ended while it was drawn."
+
+
+class Occupy(Protocol):
+    """Takes a run's place until what it returns is called (Desk.occupy)."""
+
+    def __call__(self, what: str, *, in_pause: bool = False) -> Callable[[], None]: ...
 
 
 @dataclass(frozen=True)
@@ -57,11 +64,7 @@ class CompareView:
 
 
 class Comparisons:
-    """One comparison at a time, and none beside a run.
-
-    Args:
-        occupy: takes a run's place (Desk.occupy).
-    """
+    """One comparison at a time, and none beside a run that is not paused."""
 
     def __init__(self, host: Host, occupy: Occupy):
         self.host, self._occupy = host, occupy
@@ -69,9 +72,15 @@ class Comparisons:
         self._view = CompareView()
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+        self._looked = False  # whether the disk was asked for the last one
 
     def view(self) -> CompareView:
-        """The latest comparison as it is now."""
+        """The latest comparison as it is now, also that of before a restart."""
+        if not self._looked:
+            with self._guard:
+                if not self._looked and not self._view.id:
+                    self._view = _restored(read_record(self.host.folders(), CompareView)) or self._view
+                self._looked = True
         return self._view
 
     def start(self, flat: Mapping[str, Any]) -> str:
@@ -82,7 +91,7 @@ class Comparisons:
             PivotalError: a run, or another comparison, is going on.
         """
         plan = make_compare_plan(flat, self.host.folders())
-        leave = self._occupy(WHAT)
+        leave = self._occupy(WHAT, in_pause=True)
         identifier = uuid.uuid4().hex[:12]
         self._stop.clear()
         with self._guard:
@@ -90,6 +99,7 @@ class Comparisons:
                 identifier, "running", plan.title, plan.run, plan.rows, plan.columns,
                 tuple((None,) * len(plan.columns) for _ in plan.rows), 0, plan.images, waiting=True,
                 version=self._view.version + 1)
+            self._looked = True
         self._thread = threading.Thread(target=self._work, args=(plan, leave), name="pivotal-compare", daemon=True)
         self._thread.start()
         return identifier
@@ -119,8 +129,9 @@ class Comparisons:
             kept = keep_only(self.host, run, name, rename=rename)
         finally:
             leave()
-        if self._view.run == run:
+        if self.view().run == run:
             self._change(kept=kept)
+            write_record(self.host.folders(), self._view)
         return kept
 
     def _change(self, **changes: Any) -> None:
@@ -146,6 +157,7 @@ class Comparisons:
             self._fail(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'} "
                        "(the log has the whole traceback)")
         finally:
+            write_record(self.host.folders(), self._view)
             leave()
 
     def _fail(self, message: str) -> None:
@@ -196,6 +208,7 @@ class Comparisons:
                 if plan.let_prompts_through:
                     self.host.let_through()
             self._show(row, index, known[key])
+        write_record(self.host.folders(), self._view)
         return True
 
     def _show(self, row: int, column: int, path: Path) -> None:
@@ -212,6 +225,18 @@ class Comparisons:
         if change is not None:
             self._change(message=f"{change} The comparison ends here.")
         return change is not None or self._should_stop()
+
+
+def _restored(view: CompareView | None) -> CompareView | None:
+    """A comparison of an earlier process, as it can be shown: without images that are gone, and over."""
+    if view is None:
+        return None
+    images = tuple(tuple(path if path and path.is_file() else None for path in line) for line in view.images)
+    whole = len(images) == len(view.rows) and all(len(line) == len(view.columns) for line in images)
+    if not whole or not any(any(line) for line in images):
+        return None
+    return replace(view, images=images, version=1, waiting=False, **(
+        {"state": "stopped", "message": _ENDED} if view.is_going_on else {}))
 
 
 def by_strength(columns: tuple[Column, ...]) -> list[int]:

@@ -67,9 +67,9 @@ def _count(row: Embedding, tokenizer: Any, encoders: int) -> int:
 
 
 def _counted(text: str, tokenizer: Any, vectors: Mapping[str, int], config: TrainConfig) -> tuple[int, int, int | None]:
-    units = list(caption_units(text, tokenizer, vectors, emphasis=config.caption.weighted))
-    chunks, count = count_cells(units, tokenizer)
     longest = longest_in_chunks(config.caption)
+    units = list(caption_units(text, tokenizer, vectors, emphasis=config.caption.weighted, breaks=longest is None))
+    chunks, count = count_cells(units, tokenizer)
     if longest is None or len(chunks) <= longest:
         return count, len(chunks), None
     begin = next((cell.unit.span[0] for chunk in chunks[longest:] for cell in chunk if cell.unit.span), None)

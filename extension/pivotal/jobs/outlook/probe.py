@@ -12,7 +12,8 @@ import torch
 
 from pivotal.config.options import flatten
 from pivotal.config.train import TrainConfig
-from pivotal.data.latents import ImageStore, open_store
+from pivotal.data.latents import ImageStore
+from pivotal.data.opening import open_store
 from pivotal.data.order import Order
 from pivotal.data.view import View
 from pivotal.errors import HostError
@@ -137,6 +138,7 @@ class _Probe:
         config = self.config
         order = Order([replace(view, rate=1.0, phase=0.0) for view in views], config.batch.size, config.seed, "fill")
         return DatasetBatches(store, self.plan.captions, order, seed=config.seed, tokenizer=model.tokenizer,
+                               comma_backtrack=model.comma_backtrack,
                               placeholders=trainees.counts(), rules=config.caption)
 
     def _spans(self, session: Session) -> Iterator[tuple[int, float]]:

@@ -115,6 +115,6 @@ def _event(line: bytes) -> dict[str, Any]:
     """An object; one line that is none, as a killed process may leave, does not hide the others."""
     try:
         event = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return event if isinstance(event, dict) else {}

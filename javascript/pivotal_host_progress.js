@@ -1,0 +1,20 @@
+// The host's own progress bar over the gallery of txt2img, and its percents in the window's title, while a run goes on: the
+// host's requestProgress asks its own address for the task that hosts/a1111_queue.py has begun, and takes the bar away with it.
+(function () {
+    "use strict";
+
+    const TICK_MS = 2000;
+    let isShown = false;
+
+    function begin() {
+        const marker = document.querySelector("[data-pivotal-task]");
+        const page = document.getElementById("pivotal_page");
+        const place = document.getElementById("txt2img_gallery_container");
+        if (isShown || !marker || !page || page.dataset.pivotalState !== "running" || !place) return;
+        if (typeof window.requestProgress !== "function") return;
+        isShown = true;
+        window.requestProgress(marker.dataset.pivotalTask, place, null, () => { isShown = false; });
+    }
+
+    setInterval(begin, TICK_MS);
+})();
