@@ -6,10 +6,11 @@
     python3 install.py presets                  lists recipes for `train --preset NAME`
     python3 install.py import FILE -o RUN.yaml  settings of kohya, OneTrainer or Invoke Training as a run file
     python3 install.py queue add RUN.yaml [--over FOLDER] | list | work
+    python3 install.py strings -o FILE          the page's texts, to be translated for a WebUI's localization files
     python3 install.py test [--env newest|a1111|forge|all] [--full] [arguments of pytest]
     python3 install.py                          what a WebUI calls at each of its starts
 
-The first seven make an environment beside this file (.venv; the tests also .venv-a1111 and .venv-forge) with torch
+The first eight make an environment beside this file (.venv; the tests also .venv-a1111 and .venv-forge) with torch
 2.13.0. For another build set TORCH_COMMAND, as in AUTOMATIC1111: TORCH_COMMAND="pip install torch --index-url URL".
 The last one installs only what the WebUI lacks of extension/requirements.txt, and never changes a version it has.
 
@@ -295,7 +296,7 @@ def main(arguments: list[str]) -> int:
         raise InstallError(f"Python 3.10 or newer is needed; this is {sys.version.split()[0]} ({sys.executable}).")
     if not arguments:
         return complete_host()
-    if arguments[0] in {"webui", "train", "tool", "presets", "import", "queue"}:
+    if arguments[0] in {"webui", "train", "tool", "presets", "import", "queue", "strings"}:
         return become([make_environment("newest", tools=False), "-m", "pivotal", *arguments])
     if arguments[0] == "test":
         return run_tests(arguments[1:])

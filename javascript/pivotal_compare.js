@@ -1,16 +1,17 @@
-// The Compare page: files added to a box by a press, images enlarged and walked through by the arrow keys, and pages brought
-// to the front, by a press (data-pivotal-show) or when something was posted (data-pivotal-goto).
+// The Compare page: files added to a box by a press, images enlarged (javascript/pivotal_enlarge.js), and pages brought to the
+// front, by a press (data-pivotal-show) or when something was posted (data-pivotal-goto).
 (function () {
     "use strict";
 
     const PAGES = "#pivotal_pages";
 
+    // Later gradios give a tab's button an id; 3 has buttons without, in the order of the pages.
     function showPage(name) {
-        const panel = document.getElementById(`pivotal_page_${name}`);
-        const wanted = panel && (panel.getAttribute("aria-labelledby") || "");
-        const byId = wanted && document.getElementById(wanted);
-        const tabs = Array.from(document.querySelectorAll(`${PAGES} [role=tab], ${PAGES} > .tab-nav > button`));
-        const tab = byId || tabs.find((one) => one.textContent.trim().toLowerCase() === name);
+        const wanted = `pivotal_page_${name}`;
+        const own = document.getElementById(`${wanted}-button`);
+        const pages = Array.from(document.querySelectorAll(`${PAGES} [id^=pivotal_page_]:not(button)`));
+        const tabs = document.querySelectorAll(`${PAGES} > .tab-nav > button`);
+        const tab = own || tabs[pages.findIndex((page) => page.id === wanted)];
         if (tab) tab.click();
     }
 
@@ -22,69 +23,32 @@
         box.value = lines.join("\n");
     }
 
-    // One overlay for the whole page: it lies over everything, and goes with Escape.
-    let overlay = null;
-    let shown = null;
-
-    function make() {
-        overlay = document.createElement("div");
-        overlay.className = "pivotal-enlarged";
-        overlay.setAttribute("role", "dialog");
-        overlay.setAttribute("aria-modal", "true");
-        overlay.tabIndex = -1;
-        overlay.append(document.createElement("img"), document.createElement("p"));
-        overlay.addEventListener("click", close);
-        document.body.appendChild(overlay);
+    // Of a link in the grid: its column and row, and the words of its image.
+    function facts(link) {
+        const cell = link.closest("td");
+        return { x: cell.cellIndex, y: cell.parentElement.rowIndex, address: link.href, text: link.querySelector("img").alt };
     }
 
-    function enlarge(link) {
-        if (!overlay) make();
-        shown = link;
-        const small = link.querySelector("img");
-        overlay.querySelector("img").src = link.href;
-        overlay.querySelector("img").alt = small.alt;
-        overlay.querySelector("p").textContent = small.alt;
-        overlay.classList.add("pivotal-open");
-        overlay.focus();
+    function all() {
+        return Array.from(document.querySelectorAll("a[data-pivotal-enlarge]"), facts);
     }
 
-    function close() {
-        overlay.classList.remove("pivotal-open");
-        if (shown && shown.isConnected) shown.focus();
-        shown = null;
+    // What the first line, which is without the files, has in that column; of the first line, the last.
+    function partner(now) {
+        const column = all().filter((one) => one.x === now.x && one.y !== now.y);
+        return (now.y === 1 ? column[column.length - 1] : column[0]) || null;
     }
-
-    // Left and right within a row, up and down within a column.
-    function walk(key) {
-        const table = shown && shown.closest("table");
-        if (!table) return;
-        const rows = Array.from(table.querySelectorAll("tbody tr")).map((row) => Array.from(row.querySelectorAll("td")));
-        const y = rows.findIndex((row) => row.some((cell) => cell.contains(shown)));
-        const x = rows[y].findIndex((cell) => cell.contains(shown));
-        const [dx, dy] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[key];
-        const link = rows[y + dy] && rows[y + dy][x + dx] && rows[y + dy][x + dx].querySelector("a");
-        if (link) enlarge(link);
-    }
-
-    document.addEventListener("keydown", (event) => {
-        if (!shown) return;
-        if (event.key === "Escape") close();
-        else if (event.key.startsWith("Arrow")) walk(event.key);
-        else return;
-        event.preventDefault();
-        event.stopPropagation();
-    }, true);
 
     document.addEventListener("click", (event) => {
         if (!event.target.closest) return;
         const adding = event.target.closest("[data-pivotal-add]");
         const link = event.target.closest("a[data-pivotal-enlarge]");
-        if (adding) add(adding);
         const going = event.target.closest("[data-pivotal-show]");
+        if (adding) add(adding);
         if (going) showPage(going.dataset.pivotalShow);
-        if (link && !event.ctrlKey && !event.metaKey && !event.shiftKey) {
+        if (link && window.pivotalEnlarge.isPlain(event)) {
             event.preventDefault();
-            enlarge(link);
+            window.pivotalEnlarge(facts(link), { all, partner });
         }
     });
 

@@ -1,34 +1,22 @@
-// Over the form: finds options by a word, marks those that differ from their defaults, and asks for them to be set back.
-// What there is to find stands as JSON in data-pivotal-options.
+// Over the form: finds options by a word, marks those that differ from their defaults, asks for them to be set back, and greys
+// those that have no effect with what else is chosen, with the reason. javascript/pivotal_live.js knows options and values.
 (function () {
     "use strict";
 
     const TICK_MS = 700;
     const MOST = 12;
-    let source = "";
     let options = [];
-    let known = {}; // the form's values, of sections too that are not drawn yet (javascript/pivotal_live.js)
+    let known = {}; // the form's values, of sections too that are not drawn yet
 
     function read() {
-        const element = document.querySelector("[data-pivotal-options]");
-        if (!element) return false;
-        if (element.dataset.pivotalOptions !== source) {
-            source = element.dataset.pivotalOptions;
-            options = JSON.parse(source);
-        }
-        return true;
+        options = window.pivotalForm ? window.pivotalForm.options() : [];
+        return options.length > 0;
     }
 
     // ---- values
 
-    function field(option) {
-        const box = document.getElementById(option.id);
-        return box && box.querySelector("textarea, input:not([type=range])");
-    }
-
     function isChanged(option) {
-        const input = field(option);
-        const raw = !input ? known[option.key] : input.type === "checkbox" ? input.checked : input.value;
+        const raw = window.pivotalForm.valueOf(option, known);
         if (raw === undefined || typeof option.default === "boolean") return raw !== undefined && raw !== option.default;
         const value = raw === null ? "" : String(raw);
         if (value === option.default) return false;
@@ -126,12 +114,59 @@
         badge.title = changed.map((option) => option.label).join(", ");
     }
 
+    // ---- what has no effect
+
+    function plain(value) {
+        return typeof value === "boolean" ? (value ? "True" : "False") : String(value === null || value === undefined ? "" : value);
+    }
+
+    function isOneOf(value, wanted) {
+        const text = plain(value).trim();
+        return wanted.some((one) => one === text || (text && one && Number(one) === Number(text)));
+    }
+
+    // Hidden, as another option is not as it must be.
+    function isHidden(option) {
+        return Boolean(option.when && option.when[0] in known && !isOneOf(known[option.when[0]], option.when[1]));
+    }
+
+    // Why it has no effect with what else is chosen; empty where it has. What is hidden itself makes nothing void.
+    function reasonOf(option) {
+        const found = (option.void || []).find(([other, wanted]) => {
+            const cause = options.find((one) => one.key === other);
+            const value = known[other];
+            return cause && !isHidden(cause) && (wanted.length ? isOneOf(value, wanted) : plain(value).trim() !== "");
+        });
+        return found ? found[2] : "";
+    }
+
+    function grey(option) {
+        const box = document.getElementById(`${option.id}_box`);
+        if (!box) return;
+        const reason = reasonOf(option);
+        let line = box.querySelector(":scope > .pivotal-reason");
+        if ((line ? line.dataset.source : "") === reason) return; // not its text: the host may have translated that
+        box.classList.toggle("pivotal-without-effect", Boolean(reason));
+        if (!reason) {
+            if (line) line.remove();
+            return;
+        }
+        if (!line) {
+            line = document.createElement("div");
+            line.className = "pivotal-reason pivotal-note";
+            line.setAttribute("role", "note");
+            box.appendChild(line);
+        }
+        line.dataset.source = line.textContent = reason;
+    }
+
     function mark() {
         if (!read()) return;
         const sections = new Map();
         for (const option of options) {
             const changed = isChanged(option);
             markField(option, changed);
+            if (option.void) grey(option);
             const section = sectionOf(option);
             if (!section) continue;
             if (!sections.has(section)) sections.set(section, []);
@@ -180,14 +215,6 @@
         }, folded ? 250 : 0);
     }
 
-    // Hidden, as it has no effect with what else is chosen.
-    function isVoid(option) {
-        if (!option.when || !(option.when[0] in known)) return false;
-        const value = known[option.when[0]];
-        const plain = typeof value === "boolean" ? (value ? "True" : "False") : String(value);
-        return !option.when[1].includes(plain);
-    }
-
     function entry(option) {
         const line = document.createElement("button");
         line.type = "button";
@@ -200,10 +227,11 @@
         const help = document.createElement("small");
         help.textContent = option.help;
         line.append(name, place, help);
-        if (isVoid(option)) {
+        const without = isHidden(option) ? option.needs : reasonOf(option);
+        if (without) {
             const reason = document.createElement("small");
             reason.className = "pivotal-void";
-            reason.textContent = option.needs;
+            reason.textContent = without;
             line.append(reason);
         }
         line.addEventListener("click", () => go(option));

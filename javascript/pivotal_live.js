@@ -1,6 +1,7 @@
-// Knows the form's values as they stand, and has them checked as one types. Other scripts hear of every change by the event
-// pivotal-values, whose detail is {"length.steps": "500", ...}; gradio 6 draws a section only once it is opened, so what it was
-// filled with comes from #pivotal_values. The run file in the page is kept like the form, and the form like an edited run file.
+// Knows the form's options and their values as they stand, and has them checked as one types. Other scripts hear of every
+// change by the event pivotal-values, whose detail is {"length.steps": "500", ...}, and find the rest in window.pivotalForm;
+// gradio 6 draws a section only once it is opened, so what it was filled with comes from #pivotal_values. The run file in the
+// page is kept like the form, and the form like an edited run file.
 (function () {
     "use strict";
 
@@ -8,31 +9,40 @@
     const TYPED_MS = 40;
     const TICK_MS = 400; // gradio writes into its boxes without an event
     const EDITED_MS = 700;
+    const FIRST_TRIES = 3;
     let source = "";
     let options = [];
     let last = "";
     let request = null;
-    let usual = null; // problems of the form before anybody typed: an empty folder is none to be told at once
+    let usual = null; // the answer for the form before anybody typed, or its promise: an empty folder is none to be told at once
     let timer = null;
+    let typed = 0; // when
     let mirrored = "";
 
+    // All that the page says of its options (ui/finder.py); empty until the form is drawn.
     function read() {
         const element = document.querySelector("[data-pivotal-options]");
-        if (!element) return false;
-        if (element.dataset.pivotalOptions !== source) {
-            source = element.dataset.pivotalOptions;
-            options = JSON.parse(source);
+        const text = element ? element.dataset.pivotalOptions : "[]";
+        if (text !== source) {
+            source = text;
+            options = JSON.parse(text);
         }
-        return true;
+        return options;
     }
 
     function holder() {
         return document.querySelector("#pivotal_values textarea, #pivotal_values input");
     }
 
-    function field(id) {
-        const box = document.getElementById(id);
+    function field(option) {
+        const box = document.getElementById(option.id);
         return box && box.querySelector("textarea, input:not([type=range])");
+    }
+
+    // What a field shows; of one that is not drawn, what it was filled with.
+    function valueOf(option, found) {
+        const input = field(option);
+        return !input ? found[option.key] : input.type === "checkbox" ? input.checked : input.value;
     }
 
     function table(name) {
@@ -43,7 +53,7 @@
     // Every option's value by its key; tables as the JSON of their rows.
     function values() {
         const known = holder();
-        if (!known || !read()) return null;
+        if (!known || !read().length) return null;
         let found;
         try {
             found = JSON.parse(known.value || "{}");
@@ -52,8 +62,8 @@
         }
         const keys = new Set(options.map((option) => option.key));
         for (const option of options) {
-            const input = field(option.id);
-            if (input) found[option.key] = input.type === "checkbox" ? input.checked : input.value;
+            const value = valueOf(option, found);
+            if (value !== undefined) found[option.key] = value;
         }
         for (const name of Object.keys(found)) {
             if (!keys.has(name) && table(name) !== null) found[name] = table(name);
@@ -98,13 +108,16 @@
 
     async function check(found) {
         if (request) request.abort();
-        request = new AbortController();
-        const own = request;
+        const own = new AbortController();
+        request = own;
+        const content = { options: body(found), quick: true };
+        const isFirst = usual === null;
+        if (isFirst) usual = post("check", content).catch(() => null); // never cut off, as all later answers are compared with it
         try {
-            const answer = await post("check", { options: body(found), quick: true }, own.signal);
-            if (!answer || own !== request) return;
-            if (usual === null) usual = answer.problems;
-            tell(Object.fromEntries(Object.entries(answer.problems).filter(([key, text]) => usual[key] !== text)));
+            const [before, answer] = await Promise.all([usual, isFirst ? usual : post("check", content, own.signal)]);
+            if (!before) usual = null; // nobody answered: the next change is the first
+            if (!before || !answer || own !== request) return;
+            tell(Object.fromEntries(Object.entries(answer.problems).filter(([key, text]) => before.problems[key] !== text)));
         } catch (error) {
             // a newer text is being checked, or the server is away, which the progress panel tells
         }
@@ -116,15 +129,14 @@
         if (!found) return;
         const text = JSON.stringify(found);
         const area = runFile();
-        if (area && !area.value && !area.pivotalMirrored) { // its section was opened just now
-            area.pivotalMirrored = true;
+        if (text !== last) {
+            last = text;
+            check(found); // first: its answer is what one waits for
+            document.dispatchEvent(new CustomEvent("pivotal-values", { detail: found }));
             mirror(found);
+        } else if (area && !area.value && (area.pivotalTries = (area.pivotalTries || 0) + 1) <= FIRST_TRIES) {
+            mirror(found); // its section was opened just now; gradio 6 empties it once more a moment later
         }
-        if (text === last) return;
-        last = text;
-        document.dispatchEvent(new CustomEvent("pivotal-values", { detail: found }));
-        check(found);
-        mirror(found);
     }
 
     // ---- the run file
@@ -167,12 +179,17 @@
             if (document.activeElement === target) edited(target);
             return;
         }
-        if (timer === null) timer = setTimeout(look, TYPED_MS);
+        // A letter at once, more a moment later: gradio 4 is busy for a tenth of a second after each; the server answers meanwhile.
+        const pause = Date.now() - typed;
+        typed = Date.now();
+        if (timer === null && pause > TYPED_MS) look();
+        else if (timer === null) timer = setTimeout(look, TYPED_MS);
     });
     document.addEventListener("change", (event) => {
         if (!event.target.matches || !event.target.matches("[data-pivotal-mirror]")) return;
         const found = values();
         if (found) mirror(found);
     });
-    setInterval(look, TICK_MS);
+    setInterval(() => { if (timer === null) look(); }, TICK_MS);
+    window.pivotalForm = { options: read, valueOf };
 })();

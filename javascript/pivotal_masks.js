@@ -27,23 +27,23 @@
             this.box.tabIndex = -1;
             this.box.innerHTML = `
                 <div class="pivotal-painter-bar">
-                    <button type="button" data-do="paint" title="B">Brush</button>
-                    <button type="button" data-do="erase" title="E, or the right mouse button">Eraser</button>
+                    <button type="button" class="pivotal-small-button" data-do="paint" title="B">Brush</button>
+                    <button type="button" class="pivotal-small-button" data-do="erase" title="E, or the right mouse button">Eraser</button>
                     <label>Size <input type="range" data-set="size" min="1" max="512" value="48" title="[ and ], or the wheel"></label>
                     <label>Strength <input type="range" data-set="value" min="1" max="255" value="255"></label>
                     <label>View <input type="range" data-set="view" min="0" max="100" value="70"></label>
-                    <button type="button" data-do="undo" title="Ctrl+Z">Undo</button>
-                    <button type="button" data-do="redo" title="Ctrl+Y">Redo</button>
-                    <button type="button" data-do="clear" title="Delete">Clear</button>
-                    <button type="button" data-do="fill">Fill</button>
-                    <button type="button" data-do="invert" title="I">Invert</button>
-                    <button type="button" data-do="only" aria-pressed="false" title="M">Mask only</button>
+                    <button type="button" class="pivotal-small-button" data-do="undo" title="Ctrl+Z">Undo</button>
+                    <button type="button" class="pivotal-small-button" data-do="redo" title="Ctrl+Y">Redo</button>
+                    <button type="button" class="pivotal-small-button" data-do="clear" title="Delete">Clear</button>
+                    <button type="button" class="pivotal-small-button" data-do="fill">Fill</button>
+                    <button type="button" class="pivotal-small-button" data-do="invert" title="I">Invert</button>
+                    <button type="button" class="pivotal-small-button" data-do="only" aria-pressed="false" title="M">Mask only</button>
                     <span class="pivotal-painter-spring"></span>
-                    <button type="button" data-do="back" title="Left arrow">‹ Previous</button>
-                    <button type="button" data-do="next" title="Right arrow">Next ›</button>
-                    <button type="button" data-do="remove">Delete mask</button>
-                    <button type="button" data-do="save" class="pivotal-painter-save" title="Enter">Save</button>
-                    <button type="button" data-do="close" title="Escape">Close</button>
+                    <button type="button" class="pivotal-small-button" data-do="back" title="Left arrow">‹ Previous</button>
+                    <button type="button" class="pivotal-small-button" data-do="next" title="Right arrow">Next ›</button>
+                    <button type="button" class="pivotal-small-button" data-do="remove">Delete mask</button>
+                    <button type="button" class="pivotal-small-button pivotal-first-button" data-do="save" title="Enter">Save</button>
+                    <button type="button" class="pivotal-small-button" data-do="close" title="Escape">Close</button>
                 </div>
                 <div class="pivotal-painter-line"><b></b> <span role="status"></span></div>
                 <div class="pivotal-painter-stage"><div class="pivotal-painter-picture"><img alt=""><canvas></canvas>

@@ -56,7 +56,7 @@
     function place() {
         const problems = wanted();
         for (const old of document.querySelectorAll(".pivotal-problem")) {
-            if (problems[old.dataset.key] !== old.textContent) old.remove();
+            if (problems[old.dataset.key] !== old.dataset.source) old.remove(); // not its text, which the host may translate
         }
         for (const [key, text] of Object.entries(problems)) {
             const field = key && home(key);
@@ -65,7 +65,7 @@
             line.className = "pivotal-error pivotal-problem";
             line.setAttribute("role", "alert");
             line.dataset.key = key;
-            line.textContent = text;
+            line.dataset.source = line.textContent = text;
             field.appendChild(line);
         }
     }

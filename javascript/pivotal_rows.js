@@ -20,7 +20,8 @@
         return document.querySelector(`#${schema.id} textarea, #${schema.id} input`);
     }
 
-    function read(box) {
+    function read(schema, box) {
+        if (schema.lines) return window.pivotalSampleLines.read(box.value, schema);
         try {
             const rows = JSON.parse(box.value || "[]");
             return Array.isArray(rows) ? rows : [];
@@ -39,7 +40,7 @@
     }
 
     function write(editor, schema, box, rows) {
-        box.value = JSON.stringify(rows);
+        box.value = schema.lines ? window.pivotalSampleLines.write(rows, schema) : JSON.stringify(rows);
         editor.dataset.drawn = box.value;
         tellVectors(editor, schema, rows);
         box.dispatchEvent(new Event("input", { bubbles: true })); // what gradio listens to
@@ -77,7 +78,7 @@
         const input = control(field, value);
         input.addEventListener("input", () => {
             const box = textBox(schema);
-            const rows = read(box);
+            const rows = read(schema, box);
             rows[index] = rows[index] || {};
             rows[index][field.name] = field.kind === "check" ? input.checked : input.value;
             write(editor, schema, box, rows);
@@ -101,7 +102,7 @@
 
     function change(editor, schema, edit) {
         const box = textBox(schema);
-        const rows = read(box);
+        const rows = read(schema, box);
         edit(rows);
         write(editor, schema, box, rows);
         const table = schema.id.replace(/^pivotal_/, "");
@@ -157,7 +158,8 @@
         for (const editor of document.querySelectorAll("[data-pivotal-rows]")) {
             const schema = JSON.parse(editor.dataset.pivotalRows);
             const box = textBox(schema);
-            if (box && (!editor.children.length || editor.dataset.drawn !== box.value)) draw(editor, schema, read(box));
+            if (schema.lines && !window.pivotalSampleLines) continue; // its script comes later
+            if (box && (!editor.children.length || editor.dataset.drawn !== box.value)) draw(editor, schema, read(schema, box));
         }
     }
 

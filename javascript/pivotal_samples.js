@@ -1,108 +1,30 @@
-// Enlarges samples, compares two of them, and keeps one pinned above the others. The samples are links in figures with
+// Enlarges samples (javascript/pivotal_enlarge.js), and keeps one pinned above the others. The samples are links in figures with
 // data-step and data-column (their prompt), or in a table with a step a row and a prompt a column. Left and right go through
 // the steps, up and down through the prompts.
 (function () {
     "use strict";
 
     const PINNED = "pivotal-pinned-sample";
-    let view = null; // the overlay, while it is open
-
     const LINKS = "#pivotal_samples a[href*='job/samples/']";
 
-    function all() {
-        return Array.from(document.querySelectorAll(LINKS)).filter((link) => !link.closest(".pivotal-pin"));
-    }
-
-    // Of a link: which step and prompt it shows, and the prompt's words.
+    // Of a link: which step (x) and prompt (y) it shows, and the prompt's words.
     function facts(link) {
         const figure = link.closest("figure"), cell = link.closest("td");
         const head = cell && cell.closest("table").tHead.rows[0].cells[cell.cellIndex];
-        const column = Number((figure || head).dataset.column), step = Number((figure || cell.parentElement).dataset.step);
+        const y = Number((figure || head).dataset.column), x = Number((figure || cell.parentElement).dataset.step);
         const prompt = figure ? figure.querySelector("figcaption").title : head.title;
-        return { step, column, address: link.getAttribute("href"), text: `${step ? `step ${step}` : "before training"}: ${prompt}` };
+        return { x, y, address: link.getAttribute("href"), text: `${x ? `step ${x}` : "before training"}: ${prompt}` };
     }
 
-    // Where a key leads: another step of the same prompt, or another prompt of the same step.
-    function neighbour(now, key) {
-        const others = all().map(facts); // a thousand, in a few milliseconds
-        const along = key === "ArrowLeft" || key === "ArrowRight" ? "step" : "column";
-        const fixed = along === "step" ? "column" : "step";
-        const forward = key === "ArrowRight" || key === "ArrowDown";
-        const line = others.filter((other) => other[fixed] === now[fixed] && (forward ? other[along] > now[along] : other[along] < now[along]));
-        return line.sort((a, b) => (forward ? 1 : -1) * (a[along] - b[along]))[0];
-    }
-
-    function make(tag, name, parent, text) {
-        const element = document.createElement(tag);
-        element.className = name;
-        if (text) element.textContent = text;
-        parent.appendChild(element);
-        return element;
-    }
-
-    function button(parent, text, press) {
-        const element = make("button", "pivotal-small-button", parent, text);
-        element.type = "button";
-        element.addEventListener("click", press);
-        return element;
-    }
-
-    function open(sample) {
-        if (!view) {
-            const box = make("div", "pivotal-overlay", document.body);
-            box.id = "pivotal_overlay";
-            box.tabIndex = -1;
-            box.setAttribute("role", "dialog");
-            box.setAttribute("aria-modal", "true");
-            box.setAttribute("aria-label", "Sample");
-            const head = make("div", "pivotal-overlay-head", box);
-            view = { box, before: document.activeElement, caption: make("div", "pivotal-overlay-caption", head) };
-            view.compare = button(head, "Compare", () => { view.other = view.other ? null : partner(); draw(); });
-            view.pin = button(head, "Pin", () => { pin(isPinned(view.now) ? null : view.now); draw(); });
-            button(head, "Close", close);
-            view.stage = make("div", "pivotal-overlay-stage", box);
-            view.stage.addEventListener("click", (event) => { if (event.target === view.stage) close(); });
-            box.focus();
-        }
-        view.now = sample;
-        draw();
+    function all() { // a thousand, in a few milliseconds
+        return Array.from(document.querySelectorAll(LINKS)).filter((link) => !link.closest(".pivotal-pin")).map(facts);
     }
 
     // With what a sample is compared: the pinned one, else the first of its prompt.
-    function partner() {
+    function partner(now) {
         const kept = pinned();
-        if (kept && kept.address !== view.now.address) return kept;
-        return all().map(facts).filter((other) => other.column === view.now.column && other.address !== view.now.address)
-            .sort((a, b) => a.step - b.step)[0] || null;
-    }
-
-    function draw() {
-        const { now, other } = view;
-        view.caption.textContent = other ? `${other.text} | ${now.text}` : now.text;
-        view.pin.textContent = isPinned(now) ? "Unpin" : "Pin";
-        view.compare.textContent = other ? "One only" : "Compare";
-        const pair = make("div", "pivotal-pair", document.createElement("div"));
-        const image = make("img", "", pair);
-        image.src = now.address;
-        image.alt = now.text;
-        if (other) {
-            const above = make("img", "pivotal-above", pair);
-            above.src = other.address;
-            above.alt = other.text;
-            const slider = make("input", "pivotal-divide", pair);
-            Object.assign(slider, { type: "range", min: 0, max: 100, value: 50 });
-            slider.setAttribute("aria-label", "How much of the left one is shown");
-            const cut = () => { above.style.clipPath = `inset(0 ${100 - slider.value}% 0 0)`; };
-            slider.addEventListener("input", cut);
-            cut();
-        }
-        view.stage.replaceChildren(pair);
-    }
-
-    function close() {
-        view.box.remove();
-        if (view.before && view.before.isConnected) view.before.focus();
-        view = null;
+        if (kept && kept.address !== now.address) return kept;
+        return all().filter((other) => other.y === now.y && other.address !== now.address).sort((a, b) => a.x - b.x)[0] || null;
     }
 
     function pinned() {
@@ -111,11 +33,6 @@
         } catch (error) {
             return null;
         }
-    }
-
-    function isPinned(sample) {
-        const kept = pinned();
-        return Boolean(kept && kept.address === sample.address);
     }
 
     function pin(sample) {
@@ -136,40 +53,29 @@
         if (place.dataset.shown === (shown ? shown.address : "")) return;
         place.dataset.shown = shown ? shown.address : "";
         place.replaceChildren();
-        if (!shown) return;
-        const figure = make("figure", "", place);
-        const link = make("a", "", figure);
+        if (shown) place.append(pinnedFigure(shown));
+    }
+
+    function pinnedFigure(shown) {
+        const figure = document.createElement("figure");
+        const link = document.createElement("a");
         link.href = shown.address;
-        const image = make("img", "", link);
+        const image = document.createElement("img");
         image.src = `${shown.address}&small=384`;
         image.alt = shown.text;
-        make("figcaption", "", figure, `Pinned, ${shown.text}`);
+        link.append(image);
+        const caption = document.createElement("figcaption");
+        caption.textContent = `Pinned, ${shown.text}`;
+        figure.append(link, caption);
+        return figure;
     }
 
     document.addEventListener("click", (event) => {
         const link = event.target.closest && event.target.closest(LINKS);
-        if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+        if (!link || !window.pivotalEnlarge.isPlain(event)) return;
         event.preventDefault();
-        open(link.closest(".pivotal-pin") ? pinned() : facts(link));
+        window.pivotalEnlarge(link.closest(".pivotal-pin") ? pinned() : facts(link), { all, partner, pinned, pin });
     });
-    document.addEventListener("keydown", (event) => {
-        if (!view) return;
-        if (event.key === "Escape") {
-            event.stopPropagation();
-            close();
-        } else if (event.key.startsWith("Arrow") && !event.target.matches("input")) {
-            event.preventDefault();
-            const next = neighbour(view.now, event.key);
-            if (next) open(next);
-        } else if (event.key === "Tab") { // stays within the dialog
-            const stops = Array.from(view.box.querySelectorAll("button, input"));
-            const last = event.shiftKey ? stops[0] : stops[stops.length - 1];
-            if (document.activeElement === last || document.activeElement === view.box) {
-                event.preventDefault();
-                (event.shiftKey ? stops[stops.length - 1] : stops[0]).focus();
-            }
-        }
-    }, true);
     setInterval(showPin, 1000);
     document.addEventListener("pivotal-shown", showPin);
 })();

@@ -1,10 +1,12 @@
 """A WebUI of our own in a process of its own, and pages of a real browser on it."""
 
+import json
 import os
 import re
 import socket
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -13,9 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import torch
+
+from tiny import write_tiny
 
 ROOT = Path(__file__).resolve().parents[2]
-START_S, WAIT_MS = 180, 60_000  # generous: other work may share the machine
+START_S, WAIT_MS = 600, 60_000  # generous: other work may share the machine
 
 
 @dataclass(frozen=True)
@@ -23,7 +28,8 @@ class WebUI:
     """A server that answers."""
 
     address: str
-    data: Path
+    home: Path  # its own folder: embeddings/, models/Lora/, ...
+    data: Path  # for what a file of tests makes
     open_page: Callable
 
     def open_tab(self, title: str):
@@ -33,11 +39,42 @@ class WebUI:
         show_tab(page, title)
         return page
 
+    def ask(self, path: str, body: dict | None = None) -> dict:
+        """What the API answers; `body` is posted."""
+        request = urllib.request.Request(f"{self.address}/pivotal/v1/{path}", None if body is None else json.dumps(body).encode(),
+                                         {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=60) as reply:
+            return json.load(reply)
+
 
 def show_tab(page, title: str) -> None:
     """Brings a tab to the front: gradio 3 names its tabs by a class, later ones by their role."""
     exactly = re.compile(rf"^\s*{re.escape(title)}\s*$")
     page.locator(":is([role=tab], .tab-nav > button)").filter(has_text=exactly).first.click()
+
+
+def write(field, text: str) -> None:
+    """Types `text` into a field as soon as a hand could.
+
+    gradio 6 sets the fields of a section or tab that is opened for the first time to their first values once more, in the
+    frame after the one in which they appear (core, render_previously_invisible_children); what was typed before that is lost.
+    """
+    field.wait_for()
+    field.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done))))")
+    field.fill(text)
+
+
+def field_of(page, key: str):
+    """The input of the option (or the row's option) of that key: "embeddings.0.placeholder"."""
+    return page.locator(f"#pivotal_{key.replace('.', '_')} :is(textarea, input)").first
+
+
+def fill(page, key: str, text: str) -> None:
+    write(field_of(page, key), text)
+
+
+def unfold(page, section: str) -> None:
+    page.locator(f"#pivotal_section_{section}").locator(":is(button, .label-wrap)").first.click()
 
 
 @contextmanager
@@ -77,6 +114,31 @@ def wait_for_answer(server: subprocess.Popen, address: str, log: Path) -> None:
                 continue
             pytest.fail(f"the server ended with {code}:\n{log.read_text()}")
     pytest.fail(f"no answer in {START_S} s:\n{log.read_text()}")
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory) -> Iterator[tuple[str, Path]]:
+    """Address and home of a WebUI with a tiny checkpoint. Each takes long to start, so that most files of tests share it."""
+    folder = tmp_path_factory.mktemp("webui")
+    write_tiny(folder / "tiny.safetensors", dtype=torch.float32)
+    with served(folder / "home", "--checkpoint", str(folder / "tiny.safetensors")) as address:
+        yield address, folder / "home"
+
+
+@pytest.fixture(scope="module")
+def webui(server, tmp_path_factory, open_page) -> WebUI:
+    """The shared WebUI, in which nothing goes on, waits or is remembered. What a file trains has words of its own."""
+    found = WebUI(*server, tmp_path_factory.mktemp("tests"), open_page)
+    found.ask("queue/pause", {})
+    for run in found.ask("queue?state=waiting")["runs"]:
+        found.ask(f"queue/{run['id']}/remove", {})
+    found.ask("job/stop", {})
+    for _ in range(START_S * 4):
+        if found.ask("job")["state"] not in ("running", "pausing", "paused", "stopping"):
+            break
+        time.sleep(0.25)
+    found.ask("queue/clear", {})
+    return found
 
 
 @pytest.fixture(scope="module")

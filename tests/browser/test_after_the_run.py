@@ -1,40 +1,25 @@
 """After a run, in a real browser on a tiny checkpoint: try its prompt, compare its saves, keep one of them."""
 
-import json
-import urllib.request
-
 import pytest
-import torch
 
 from fake_host import write_dataset
 from pivotal.formats.header import hashes_of
-from tiny import write_tiny
 
-from .conftest import WebUI, served, show_tab
+from .conftest import show_tab, write
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def webui(tmp_path_factory, open_page):
-    folder = tmp_path_factory.mktemp("after")
-    write_tiny(folder / "tiny.safetensors", dtype=torch.float32)
-    write_dataset(folder / "images", 3)
-    with served(folder / "data", "--checkpoint", str(folder / "tiny.safetensors")) as address:
-        yield WebUI(address, folder, open_page)
 
 
 def run(webui) -> None:
     """Three steps with a copy after the first and the second, started by the API."""
     options = {"name": "pair é&b", "dataset": {"folder": str(webui.data / "images"), "resolution": "64", "captions": "object"},
-               "embeddings": [{"placeholder": "zkteal", "token_count": 2, "initial_text": "green"}],
+               "embeddings": [{"placeholder": "zkpair", "token_count": 2, "initial_text": "green"}],
                "network": {"method": "lora", "rank": 4}, "targets": {"learning_rate": 0.02},
                "optimizer": {"learning_rate": 0.05}, "length": {"steps": 3}, "batch": {"size": 1}, "measure": {"images": 0},
                "save": {"every_steps": 1}, "samples": {"every_steps": 3, "steps": 2,
-                                                       "prompts": ["a zkteal circle --w 64 --h 64", "a zkteal square"]}}
-    body = json.dumps({"options": options}).encode()
-    asked = urllib.request.Request(f"{webui.address}/pivotal/v1/jobs", body, {"Content-Type": "application/json"})
-    urllib.request.urlopen(asked, timeout=60).close()
+                                                       "prompts": ["a zkpair circle --w 64 --h 64", "a zkpair square"]}}
+    write_dataset(webui.data / "images", 3)
+    webui.ask("jobs", {"options": options})
 
 
 def posts(page, address: str):
@@ -49,10 +34,10 @@ def test_a_result_is_tried_compared_and_one_save_kept(webui, screenshot):
     card.wait_for()
     page.wait_for_function("document.querySelector('.pivotal-result-picture img').naturalWidth > 0")
     screenshot(page, "1_card")
-    loras = webui.data / "data" / "models" / "Lora"
-    result = next(path for path in loras.glob("*.safetensors") if "-0" not in path.name)
+    loras = webui.home / "models" / "Lora"
+    result = next(path for path in loras.glob("pair*.safetensors") if "-0" not in path.name)
     assert page.locator(".pivotal-hash").first.inner_text() == hashes_of(result).tensors[:12]
-    tagged = f"<lora:{result.stem}:1> a zkteal circle"
+    tagged = f"<lora:{result.stem}:1> a zkpair circle"
     assert card.locator("code").inner_text() == tagged
 
     card.locator("[data-pivotal-try]").click()
@@ -79,15 +64,17 @@ def test_a_result_is_tried_compared_and_one_save_kept(webui, screenshot):
     screenshot(page, "3_grid")
 
     images.nth(2).click()
-    overlay = page.locator(".pivotal-enlarged.pivotal-open")
-    overlay.wait_for()
-    assert overlay.locator("p").inner_text().startswith("step 1: a zkteal circle")
+    overlay = page.locator("#pivotal_overlay")
+    caption = overlay.locator(".pivotal-overlay-caption")
+    assert caption.inner_text().startswith("step 1: a zkpair circle")
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowDown")
-    assert overlay.locator("p").inner_text().startswith("step 2: a zkteal square")
+    assert caption.inner_text().startswith("step 2: a zkpair square")
+    overlay.get_by_role("button", name="Compare").click()
+    assert caption.inner_text().startswith("without: a zkpair square")
     screenshot(page, "4_enlarged")
     page.keyboard.press("Escape")
-    overlay.wait_for(state="hidden")
+    overlay.wait_for(state="detached")
 
     page.once("dialog", lambda dialog: dialog.accept())
     with posts(page, "/compare/keep") as answer:
@@ -97,14 +84,14 @@ def test_a_result_is_tried_compared_and_one_save_kept(webui, screenshot):
     page.locator(".pivotal-compare").get_by_text("put away").nth(1).wait_for()  # the grid is drawn anew after the answer
     assert page.locator(".pivotal-compare").get_by_text("put away").count() == 2
     screenshot(page, "5_kept")
-    assert [path.name for path in loras.glob("*.safetensors")] == [result.name]
+    assert [path.name for path in loras.glob("pair*.safetensors")] == [result.name]
 
 
 def test_files_are_found_added_and_compared(webui, screenshot):
     page = webui.open_tab("Train")
     show_tab(page, "Compare")
     page.locator(".pivotal-chips button").first.wait_for()
-    page.locator("[data-pivotal-ask=find]").fill("pair")
+    write(page.locator("[data-pivotal-ask=find]"), "pair")
     page.locator(".pivotal-chips button").first.click()
     assert page.locator("textarea[name=files]").input_value().startswith("pair")
     page.locator("textarea[name=prompts]").fill("a {word} circle")

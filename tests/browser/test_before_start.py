@@ -3,26 +3,20 @@
 import json
 
 import pytest
-from safetensors.torch import save_file
 
 from fake_host import write_dataset
-from tiny import tiny_tensors
 
-from .conftest import WebUI, served
-from .test_train_tab import fill, unfold
+from .conftest import fill, unfold, write
 
 pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
-def webui(tmp_path_factory, open_page):
-    folder = tmp_path_factory.mktemp("before")
-    save_file({name: tensor.contiguous() for name, tensor in tiny_tensors("sd1").items()}, folder / "tiny.safetensors")
-    write_dataset(folder / "images", 5)
-    (folder / "images" / "00.txt").write_text("a <b>zkteal</b> circle " + "cat " * 90, encoding="utf-8")
-    (folder / "images" / "01.txt").unlink()
-    with served(folder / "data", "--checkpoint", str(folder / "tiny.safetensors")) as address:
-        yield WebUI(address, folder, open_page)
+def images(webui):
+    folder = write_dataset(webui.data / "images", 5)
+    (folder / "00.txt").write_text("a <b>zkteal</b> circle " + "cat " * 90, encoding="utf-8")
+    (folder / "01.txt").unlink()
+    return folder
 
 
 @pytest.fixture
@@ -41,8 +35,8 @@ def field(page, key):
     return page.locator(f"#pivotal_{key.replace('.', '_')} :is(textarea, input:not([type=range]))").first
 
 
-def test_the_images_of_a_folder_are_shown_as_soon_as_it_is_named(page, webui, screenshot):
-    fill(page, "dataset.folder", str(webui.data / "images"))
+def test_the_images_of_a_folder_are_shown_as_soon_as_it_is_named(page, images, screenshot):
+    fill(page, "dataset.folder", str(images))
     images = page.locator(".pivotal-glance-grid img")
     images.nth(4).wait_for()
     assert images.count() == 5 and "5 images; 1 of these have no caption file" in page.locator(".pivotal-glance").inner_text()
@@ -57,20 +51,20 @@ def test_the_images_of_a_folder_are_shown_as_soon_as_it_is_named(page, webui, sc
 def test_a_problem_stands_under_its_field_while_one_types(page, screenshot):
     assert page.locator(".pivotal-problem").count() == 0  # an empty folder is none to be told before anybody typed
     page.wait_for_function("document.getElementById('pivotal_page').dataset.pivotalLive !== undefined")
-    field(page, "optimizer.learning_rate").fill("fast")
+    write(field(page, "optimizer.learning_rate"), "fast")
     problem(page, "optimizer.learning_rate").wait_for()
     assert "expected a number" in problem(page, "optimizer.learning_rate").inner_text()
-    page.locator("#pivotal_embeddings_0_token_count :is(textarea, input)").first.fill("99")
+    fill(page, "embeddings.0.token_count", "99")
     problem(page, "embeddings.0.token_count").wait_for()
     screenshot(page, "live")
     field(page, "optimizer.learning_rate").fill("0.01")
     problem(page, "optimizer.learning_rate").wait_for(state="detached")
 
 
-def test_the_plan_tells_captions_needs_and_remedies_and_a_press_sets_them(page, webui, screenshot):
-    (webui.data / "images" / "01.txt").write_text("a zkteal ball", encoding="utf-8")
-    fill(page, "dataset.folder", str(webui.data / "images"))
-    page.locator("#pivotal_embeddings_0_placeholder :is(textarea, input)").first.fill("zkteal")
+def test_the_plan_tells_captions_needs_and_remedies_and_a_press_sets_them(page, images, screenshot):
+    (images / "01.txt").write_text("a zkteal ball", encoding="utf-8")
+    fill(page, "dataset.folder", str(images))
+    fill(page, "embeddings.0.placeholder", "zkteal")
     page.wait_for_timeout(300)
     page.locator("#pivotal_plan").click()
     page.locator(".pivotal-captions li").nth(19).wait_for()
@@ -98,7 +92,7 @@ def test_the_run_file_follows_the_form_and_the_form_an_edited_run_file(page, scr
     fill(page, "length.steps", "77")
     page.wait_for_function("document.querySelector('#pivotal_run_file textarea').value.includes('steps: 77')")
     area.click()
-    area.fill("name: typed\nlength: {steps: 78}\nembeddings: [{placeholder: zkdot}]\n")
+    write(area, "name: typed\nlength: {steps: 78}\nembeddings: [{placeholder: zkdot}]\n")
     page.wait_for_function("document.querySelector('#pivotal_name :is(input, textarea)').value === 'typed'")
     assert field(page, "length.steps").input_value() == "78"
     area.fill("length: {steps: many}\n")
@@ -111,7 +105,7 @@ def test_a_section_is_set_back_as_a_whole_and_counts_before_it_is_opened(page, s
     unfold(page, "run_file")
     area = page.locator("#pivotal_run_file textarea")
     area.click()
-    area.fill("noise: {offset: 0.1}\ncaption: {shuffle: true, keep_tags: 2}\n")
+    write(area, "noise: {offset: 0.1}\ncaption: {shuffle: true, keep_tags: 2}\n")
     count = page.locator("#pivotal_section_caption .pivotal-count")
     count.wait_for()
     assert count.inner_text() == "2 changed"
@@ -126,7 +120,7 @@ def test_an_optimizer_finds_what_was_typed_for_it(page):
     unfold(page, "optimizer")
     choose(page, "optimizer.kind", "lion")
     page.wait_for_timeout(600)
-    field(page, "optimizer.learning_rate").fill("0.0007")
+    write(field(page, "optimizer.learning_rate"), "0.0007")
     page.wait_for_timeout(600)
     choose(page, "optimizer.kind", "adamw")
     page.wait_for_function("document.querySelector('#pivotal_optimizer_learning_rate :is(input, textarea)').value === '0.005'")
@@ -145,7 +139,7 @@ def test_a_row_may_be_left_out_of_the_run_and_stay(page):
 def choose(page, key, value):
     box = page.locator(f"#pivotal_{key.replace('.', '_')} input").first
     box.click()
-    box.fill(value)
+    write(box, value)
     box.press("Enter")
 
 

@@ -5,23 +5,13 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
-from safetensors.torch import save_file
 
 from fake_host import write_dataset
-from tiny import tiny_tensors
 
-from .conftest import WebUI, served, show_tab
+from .conftest import show_tab, write
 
 pytestmark = pytest.mark.browser
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"> 🎈 &amp; </textarea><b>bold"
-
-
-@pytest.fixture(scope="module")
-def webui(tmp_path_factory, open_page):
-    folder = tmp_path_factory.mktemp("webui")
-    save_file({name: tensor.contiguous() for name, tensor in tiny_tensors("sd1").items()}, folder / "tiny.safetensors")
-    with served(folder / "data", "--checkpoint", str(folder / "tiny.safetensors")) as address:
-        yield WebUI(address, folder, open_page)
 
 
 @pytest.fixture
@@ -35,7 +25,7 @@ def opened(webui, folder, theme=""):
     page.goto(webui.address + theme)
     show_tab(page, "Train")
     show_tab(page, "Dataset")
-    page.locator("#pivotal_dataset input[name=folder]").fill(str(folder))
+    write(page.locator("#pivotal_dataset input[name=folder]"), str(folder))
     page.locator("#pivotal_dataset [data-pivotal-post='dataset/open']").click()
     page.locator(".pivotal-card").first.wait_for()
     page.locator(f"#pivotal_dataset [data-pivotal-folder='{folder}']").wait_for(state="attached")
@@ -67,6 +57,7 @@ def test_a_caption_is_saved_as_its_field_is_left(webui, images, screenshot):
     screenshot(page, "page")
     page.get_by_text("Undo: edit of 00.png").click()
     eventually(page, lambda: (images / "00.txt").read_text(encoding="utf-8"), "a zkteal circle number 0")
+    page.get_by_text("Undo: edit of 00.png").wait_for(state="detached")  # the folder has been looked at again
     (images / "02.txt").write_text("from elsewhere", encoding="utf-8")
     caption(page, "02.png").fill("mine")
     caption(page, "01.png").focus()

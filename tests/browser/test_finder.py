@@ -1,23 +1,17 @@
 """Finding an option, seeing what was changed, and setting it back, in a real browser."""
 
 import pytest
-from safetensors.torch import save_file
 
-from tiny import tiny_tensors
-
-from .conftest import WebUI, served
+from .conftest import field_of, fill, unfold, write
 
 pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory, open_page):
-    folder = tmp_path_factory.mktemp("webui")
-    save_file({name: tensor.contiguous() for name, tensor in tiny_tensors("sd1").items()}, folder / "tiny.safetensors")
-    with served(folder / "data", "--checkpoint", str(folder / "tiny.safetensors")) as address:
-        page = WebUI(address, folder, open_page).open_tab("Train")
-        page.locator(".pivotal-row").first.wait_for()
-        yield page
+def page(webui):
+    page = webui.open_tab("Train")
+    page.locator(".pivotal-row").first.wait_for()
+    return page
 
 
 def box(page, key: str):
@@ -25,11 +19,11 @@ def box(page, key: str):
 
 
 def value(page, key: str) -> str:
-    return page.locator(f"#pivotal_{key.replace('.', '_')} :is(textarea, input)").first.input_value()
+    return field_of(page, key).input_value()
 
 
 def test_a_word_finds_the_option_and_a_click_unfolds_its_section(page, screenshot):
-    page.locator(".pivotal-search").fill("snr")
+    write(page.locator(".pivotal-search"), "snr")
     hits = page.locator(".pivotal-hit")
     hits.filter(has_text="Zero terminal SNR").wait_for()
     assert hits.filter(has_text="Loss").count() >= 1  # its help speaks of min-SNR
@@ -45,10 +39,9 @@ def test_a_word_finds_the_option_and_a_click_unfolds_its_section(page, screensho
 
 def test_what_differs_from_its_default_is_marked_and_can_be_set_back(page, screenshot):
     assert page.locator(".pivotal-changed").count() == 0
-    field = page.locator("#pivotal_optimizer_learning_rate :is(textarea, input)").first
-    field.fill("0.0050")  # the default, written otherwise
-    page.locator("#pivotal_section_general").locator(":is(button, .label-wrap)").first.click()
-    page.locator("#pivotal_seed :is(textarea, input)").first.fill("77")
+    fill(page, "optimizer.learning_rate", "0.0050")  # the default, written otherwise
+    unfold(page, "general")
+    fill(page, "seed", "77")
     page.locator("#pivotal_seed_box.pivotal-changed").wait_for(state="attached")
     assert page.locator(".pivotal-changed").count() == 1
     assert page.locator("#pivotal_section_general .pivotal-count").inner_text() == "1 changed"
@@ -57,6 +50,19 @@ def test_what_differs_from_its_default_is_marked_and_can_be_set_back(page, scree
     page.locator("#pivotal_seed_box.pivotal-changed").wait_for(state="detached")
     assert value(page, "seed") == "1"
     assert page.locator("#pivotal_section_general .pivotal-count").count() == 0
+
+
+def test_a_field_without_effect_is_grey_and_says_why(page, screenshot):
+    steps = box(page, "length.steps")
+    assert steps.locator(".pivotal-reason").count() == 0
+    unfold(page, "length")
+    fill(page, "length.epochs", "3")
+    steps.locator(".pivotal-reason", has_text="The length is given in epochs.").wait_for()
+    assert float(steps.locator(":scope > :first-child").evaluate("field => getComputedStyle(field).opacity")) < 1
+    screenshot(page, "grey")
+    fill(page, "length.epochs", "")
+    steps.locator(".pivotal-reason").wait_for(state="detached")
+    assert steps.locator(":scope > :first-child").evaluate("field => getComputedStyle(field).opacity") == "1"
 
 
 def test_an_option_without_effect_is_found_with_the_reason(page):

@@ -9,7 +9,7 @@ from PIL import Image
 
 from pivotal.ui.demo import demo_run
 
-from .conftest import ROOT, WebUI, served, show_tab
+from .conftest import ROOT, WebUI, served, show_tab, write
 
 pytestmark = pytest.mark.browser
 
@@ -26,14 +26,14 @@ SHOWN = "Array.from(new Set(Array.from(document.querySelectorAll('#txt2img_galle
 def webui(tmp_path_factory, open_page):
     folder = tmp_path_factory.mktemp("first_run")
     with served(folder / "data") as address:
-        yield WebUI(address, folder, open_page)
+        yield WebUI(address, folder / "data", folder, open_page)
 
 
-def generate(page, prompt: str) -> list[Image.Image]:
+def generate(page, prompt: str, images: int = IMAGES, steps: int = STEPS) -> list[Image.Image]:
     """Images of `prompt`, drawn by pressing Generate."""
-    page.locator("#txt2img_prompt textarea").fill(prompt)
+    write(page.locator("#txt2img_prompt textarea"), prompt)
     page.locator("#txt2img_seed input").first.fill("1")
-    for slider, value in (("batch_size", IMAGES), ("steps", STEPS)):
+    for slider, value in (("batch_size", images), ("steps", steps)):
         number = page.locator(f"#txt2img_{slider} input[type=number]")
         number.fill(str(value))
         number.blur()
@@ -43,8 +43,8 @@ def generate(page, prompt: str) -> list[Image.Image]:
         "prompt => document.querySelector('#html_info_txt2img').innerText.startsWith(prompt)", arg=prompt, timeout=MINUTES_3
     )
     info = page.locator("#html_info_txt2img").first
-    assert info.inner_text().count(prompt) == IMAGES, info.inner_text()
-    page.wait_for_function(f"([count, old]) => {SHOWN}.length === count && !old.includes({SHOWN}[0])", arg=[IMAGES, shown])
+    assert info.inner_text().count(prompt) == images, info.inner_text()
+    page.wait_for_function(f"([count, old]) => {SHOWN}.length === count && !old.includes({SHOWN}[0])", arg=[images, shown])
     addresses = page.evaluate(SHOWN)
     return [Image.open(io.BytesIO(page.request.get(address).body())).convert("RGB") for address in addresses]
 

@@ -2,13 +2,11 @@
 
 import numpy as np
 import pytest
-import torch
 
 from fake_host import write_dataset
 from pivotal.formats.network_file import read_network
-from tiny import write_tiny
 
-from .conftest import WebUI, served, show_tab
+from .conftest import show_tab, write
 from .test_first_run import generate
 
 pytestmark = pytest.mark.browser
@@ -16,7 +14,7 @@ pytestmark = pytest.mark.browser
 RUN = """
 name: zknet
 dataset: {{folder: "{folder}", resolution: 64, captions: object}}
-embeddings: [{{placeholder: zkteal, token_count: 2, initial_text: green}}]
+embeddings: [{{placeholder: zknet, token_count: 2, initial_text: green}}]
 network: {{method: lora, rank: 4}}
 targets: {{learning_rate: 0.02}}
 optimizer: {{learning_rate: 0.05}}
@@ -27,12 +25,8 @@ samples: {{every_steps: 0}}
 
 
 @pytest.fixture(scope="module")
-def webui(tmp_path_factory, open_page):
-    folder = tmp_path_factory.mktemp("networks")
-    write_tiny(folder / "tiny.safetensors", dtype=torch.float32)
-    write_dataset(folder / "images", 4)
-    with served(folder / "data", "--checkpoint", str(folder / "tiny.safetensors")) as address:
-        yield WebUI(address, folder, open_page)
+def images(webui):
+    return write_dataset(webui.data / "images", 4)
 
 
 @pytest.fixture
@@ -46,13 +40,13 @@ def unfold(page, identifier: str) -> None:
     page.locator(f"#{identifier} .label-wrap").first.click()
 
 
-def train(page, webui, steps: int) -> None:
+def train(page, images, steps: int) -> None:
     """Fills the form from a run file, presses Train, and waits for the end of that very run."""
     show_tab(page, "Train")
     box = page.locator("#pivotal_run_file textarea")
     if not box.is_visible():
         unfold(page, "pivotal_section_run_file")
-    box.fill(RUN.format(folder=(webui.data / "images").as_posix(), steps=steps))
+    write(box, RUN.format(folder=images.as_posix(), steps=steps))
     page.locator("#pivotal_from_run_file").click()
     page.wait_for_function(f"document.querySelector('#pivotal_length_steps :is(input, textarea)').value === '{steps}'")
     slot = "#pivotal_progress .pivotal-slot"
@@ -70,31 +64,31 @@ def same(one, other) -> bool:
     return all(np.array_equal(np.asarray(a), np.asarray(b)) for a, b in zip(one, other, strict=True))
 
 
-def test_the_tag_of_a_trained_network_brings_its_word_and_is_never_stale(webui, page, screenshot):
-    prompt = "a zkteal circle"
+def test_the_tag_of_a_trained_network_brings_its_word_and_is_never_stale(images, page, screenshot):
+    prompt = "a zknet circle"
     tagged = f"{prompt}<lora:zknet:1>"
-    plain = generate(page, prompt)
-    train(page, webui, steps=3)
-    first = generate(page, tagged)
+    plain = generate(page, prompt, 1, 3)
+    train(page, images, steps=3)
+    first = generate(page, tagged, 1, 3)
     screenshot(page, "with_the_tag")
     assert not same(first, plain)
-    assert not same(first, generate(page, "a circle<lora:zknet:1>"))  # the word does something
-    train(page, webui, steps=5)
-    second = generate(page, tagged)
+    assert not same(first, generate(page, "a circle<lora:zknet:1>", 1, 3))  # the word does something
+    train(page, images, steps=5)
+    second = generate(page, tagged, 1, 3)
     assert not same(second, first)
-    assert same(generate(page, prompt), plain)  # without the tag all is as before
+    assert same(generate(page, prompt, 1, 3), plain)  # without the tag all is as before
 
 
-def test_a_tool_is_used_in_the_page(webui, page, screenshot):
-    source = webui.data / "data" / "models" / "Lora" / "zknet.safetensors"
+def test_a_tool_is_used_in_the_page(webui, images, page, screenshot):
+    source = webui.home / "models" / "Lora" / "zknet.safetensors"
     if not source.is_file():
-        train(page, webui, steps=3)
+        train(page, images, steps=3)
     show_tab(page, "Train")
     show_tab(page, "Tools")
     unfold(page, "pivotal_tools_resize")
 
     def fill(key: str, text: str) -> None:
-        page.locator(f"#pivotal_tools_resize_{key} :is(textarea, input)").first.fill(text)
+        write(page.locator(f"#pivotal_tools_resize_{key} :is(textarea, input)").first, text)
 
     fill("rank", "0")
     page.locator("#pivotal_tools_resize_run").click()
@@ -112,4 +106,4 @@ def test_a_tool_is_used_in_the_page(webui, page, screenshot):
     small, whole = read_network(webui.data / "small.safetensors"), read_network(source)
     assert {parts["lora_down.weight"].shape[0] for parts in small.layers.values()} == {2}
     assert {parts["lora_down.weight"].shape[0] for parts in whole.layers.values()} == {4}
-    assert list(small.embeddings) == ["zkteal"]
+    assert list(small.embeddings) == ["zknet"]

@@ -1,30 +1,19 @@
 """A preset chosen and a foreign file pasted, in a real browser."""
 
 import pytest
-from safetensors.torch import save_file
 
-from tiny import tiny_tensors
-
-from .conftest import ROOT, WebUI, served
-from .test_train_tab import fill, submitted_rows, unfold
+from .conftest import ROOT, fill, unfold, write
+from .test_train_tab import submitted_rows
 
 pytestmark = pytest.mark.browser
 TITLE = "Person: embedding and LoRA in one (pivotal), SDXL"
-
-
-@pytest.fixture(scope="module")
-def webui(tmp_path_factory, open_page):
-    folder = tmp_path_factory.mktemp("presets")
-    save_file({name: tensor.contiguous() for name, tensor in tiny_tensors("sd1").items()}, folder / "tiny.safetensors")
-    with served(folder / "data", "--checkpoint", str(folder / "tiny.safetensors")) as address:
-        yield WebUI(address, folder, open_page)
 
 
 def test_a_preset_fills_the_form_in_and_a_foreign_file_does_too(webui, screenshot):
     page = webui.open_tab("Train")
     page.locator(".pivotal-row").first.wait_for()
     fill(page, "name", "mara")
-    page.locator("#pivotal_embeddings_0_placeholder :is(textarea, input)").first.fill("zkmara")
+    fill(page, "embeddings.0.placeholder", "zkmara")
     choice = page.locator("#pivotal_preset input").first
     choice.fill(TITLE)
     choice.press("Enter")
@@ -36,7 +25,7 @@ def test_a_preset_fills_the_form_in_and_a_foreign_file_does_too(webui, screensho
     screenshot(page, "filled")
     unfold(page, "run_file")
     text = (ROOT / "tests/unit/config/imports/onetrainer_lora.json").read_text(encoding="utf-8")
-    page.locator("#pivotal_run_file textarea").fill(text)
+    write(page.locator("#pivotal_run_file textarea"), text)
     page.locator("#pivotal_from_run_file").click()
     page.locator(".pivotal-changes", has_text="Read from OneTrainer").first.wait_for()
     page.wait_for_function("JSON.parse(document.querySelector('#pivotal_embeddings textarea').value).length === 2")

@@ -1,42 +1,26 @@
 """The Queue page under a user's hands: added, moved, edited, worked, continued, searched."""
 
-import json
-import urllib.request
-
 import pytest
-from safetensors.torch import save_file
 
 from fake_host import write_dataset
-from tiny import tiny_tensors
 
-from .conftest import WebUI, served, show_tab
+from .conftest import field_of, fill, show_tab, write
 
 pytestmark = pytest.mark.browser
 
 NAME = '<b>bold</b> \U0001f600 "x"'
 
 
-@pytest.fixture(scope="module")
-def webui(tmp_path_factory, open_page):
-    folder = tmp_path_factory.mktemp("queue")
-    save_file({name: tensor.contiguous() for name, tensor in tiny_tensors("sd1").items()}, folder / "tiny.safetensors")
-    for name in ("images", "people/one", "people/two"):
-        write_dataset(folder / name, 3)
-    with served(folder / "data", "--checkpoint", str(folder / "tiny.safetensors")) as address:
-        yield WebUI(address, folder, open_page)
-
-
-def post(webui, path: str, body: dict) -> dict:
-    request = urllib.request.Request(f"{webui.address}/pivotal/v1/{path}", json.dumps(body).encode(),
-                                     {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=60) as reply:
-        return json.load(reply)
-
-
 def options(webui, name: str, steps: int = 2) -> dict:
     return {"name": name, "dataset": {"folder": str(webui.data / "images"), "resolution": 64, "captions": "object"},
             "length": {"steps": steps}, "batch": {"size": 1}, "measure": {"images": 0}, "samples": {"every_steps": 0},
             "embeddings": [{"placeholder": f"zk{len(name)}", "token_count": 1}]}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _folders(webui):
+    for name in ("images", "people/one", "people/two"):
+        write_dataset(webui.data / name, 3)
 
 
 @pytest.fixture
@@ -64,7 +48,7 @@ def wait_for_order(page, *names: str) -> None:
 
 def test_runs_wait_are_moved_edited_worked_and_remembered(webui, page, screenshot):
     for name in ("first", "second", NAME):
-        post(webui, "queue", {"options": options(webui, name)})
+        webui.ask("queue", {"options": options(webui, name)})
     show_tab(page, "Queue")
     wait_for_order(page, "first", "second", NAME)
     screenshot(page, "waiting")
@@ -76,9 +60,8 @@ def test_runs_wait_are_moved_edited_worked_and_remembered(webui, page, screensho
 
     row(page, "second").get_by_text("Edit", exact=True).click()
     page.locator("#pivotal_queue_editing").get_by_text("second").wait_for()
-    seed = page.locator("#pivotal_name :is(textarea, input)").first
-    assert seed.input_value() == "second"
-    seed.fill("renamed")
+    assert field_of(page, "name").input_value() == "second"
+    fill(page, "name", "renamed")
     screenshot(page, "editing")
     page.locator("#pivotal_add_to_queue").click()
     page.locator("#pivotal_answer").get_by_text("'renamed' is changed").wait_for()
@@ -102,7 +85,7 @@ def test_runs_wait_are_moved_edited_worked_and_remembered(webui, page, screensho
     details.wait_for()
     screenshot(page, "history_dark")
 
-    page.locator("#pivotal_queue [data-pivotal-ask=search]").fill("bold")
+    write(page.locator("#pivotal_queue [data-pivotal-ask=search]"), "bold")
     page.wait_for_function("document.querySelectorAll('#pivotal_queue [data-state=finished]').length === 1")
     assert page.locator("#pivotal_queue [data-state=finished] .pivotal-queue-name").inner_text() == NAME
     page.locator("#pivotal_queue [data-pivotal-ask=state]").select_option("failed")
@@ -110,7 +93,7 @@ def test_runs_wait_are_moved_edited_worked_and_remembered(webui, page, screensho
 
 
 def test_one_recipe_is_added_over_folders_from_the_page(webui, page):
-    (made,) = post(webui, "queue", {"options": options(webui, "recipe")})["runs"]
+    (made,) = webui.ask("queue", {"options": options(webui, "recipe")})["runs"]
     show_tab(page, "Queue")
     row(page, "recipe").get_by_text("Details", exact=True).click()
     page.locator(".pivotal-queue-details summary").click()
@@ -130,14 +113,14 @@ def test_one_recipe_is_added_over_folders_from_the_page(webui, page):
 
 
 def test_a_second_press_on_train_waits_and_a_stopped_run_is_continued(webui, page, screenshot):
-    post(webui, "jobs", {"options": options(webui, "long", steps=100_000)})
+    webui.ask("jobs", {"options": options(webui, "long", steps=100_000)})
     page.locator(".pivotal-badge.pivotal-running").first.wait_for()
-    (_,) = post(webui, "queue", {"options": options(webui, "next")})["runs"]
+    (_,) = webui.ask("queue", {"options": options(webui, "next")})["runs"]
     show_tab(page, "Queue")
     row(page, "next").get_by_text("Edit", exact=True).click()  # the quickest way to a form that is filled in
     page.locator("#pivotal_queue_editing").get_by_text("next").wait_for()
     page.locator("[data-pivotal-leave]").click()
-    page.locator("#pivotal_name :is(textarea, input)").first.fill("pressed")
+    fill(page, "name", "pressed")
     page.locator("#pivotal_start").click()
     page.locator("#pivotal_answer").get_by_text("Added to the queue").wait_for()
     show_tab(page, "Queue")
@@ -151,6 +134,6 @@ def test_a_second_press_on_train_waits_and_a_stopped_run_is_continued(webui, pag
     row(page, "long").get_by_text("Continue", exact=True).click()
     page.locator("#pivotal_queue [data-state=running]").wait_for()
     page.wait_for_function("/step [1-9]/.test(document.querySelector('#pivotal_queue [data-state=running]').innerText)")
-    post(webui, "job/stop", {})
+    webui.ask("job/stop", {})
     page.locator("#pivotal_queue [data-state=stopped]").wait_for()
     assert order(page) == ["next", "pressed"]

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import re
-import urllib.request
 
 import pytest
 
 from fake_host import write_dataset
-from tiny import write_tiny
 
-from .conftest import WebUI, served, show_tab
+from .conftest import show_tab, write
 
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture(scope="module")
-def webui(tmp_path_factory, open_page):
-    folder = tmp_path_factory.mktemp("running")
-    write_dataset(folder / "images", 4)
-    with served(folder / "data", "--checkpoint", str(write_tiny(folder / "tiny.safetensors"))) as address:
-        yield WebUI(address, folder, open_page)
+@pytest.fixture(scope="module", autouse=True)
+def _images(webui):
+    write_dataset(webui.data / "images", 4, word="zkwatched")
 
 
 @pytest.fixture
@@ -29,24 +23,17 @@ def page(webui):
     page = webui.open_tab("Train")
     page.locator(".pivotal-row").first.wait_for()
     yield page
-    post(webui, "job/stop", {})
+    webui.ask("job/stop", {})
     page.locator("#pivotal_progress .pivotal-badge:is(.pivotal-stopped, .pivotal-finished)").wait_for()
     page.close()
-
-
-def post(webui, path, body):
-    request = urllib.request.Request(f"{webui.address}/pivotal/v1/{path}", json.dumps(body).encode(),
-                                     {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=60) as reply:
-        return json.load(reply)
 
 
 def start(webui, **more):
     options = {"name": "watched", "dataset": {"folder": str(webui.data / "images"), "resolution": 64}, "batch": {"size": 1},
                "length": {"steps": 100_000}, "measure": {"images": 0},
-               "embeddings": [{"placeholder": "zkteal", "token_count": 2, "initial_text": "green"}],
-               "samples": {"every_steps": 0, "steps": 1, "size": 64, "prompts": ["a zkteal <b>cat</b>", "a dog 🐶"]}}
-    return post(webui, "jobs", {"options": options | more})["id"]
+               "embeddings": [{"placeholder": "zkwatched", "token_count": 2, "initial_text": "green"}],
+               "samples": {"every_steps": 0, "steps": 1, "size": 64, "prompts": ["a zkwatched <b>cat</b>", "a dog 🐶"]}}
+    return webui.ask("jobs", {"options": options | more})["id"]
 
 
 def step_shown(page):
@@ -62,7 +49,7 @@ def wait_for_steps(page, more=1):
 
 def generate(page):
     show_tab(page, "txt2img")
-    page.locator("#txt2img_prompt textarea").fill("a green cat")
+    write(page.locator("#txt2img_prompt textarea"), "a green cat")
     number = page.locator("#txt2img_steps input[type=number]")
     number.fill("2")
     number.blur()
@@ -85,19 +72,19 @@ def test_a_run_of_the_api_is_paused_in_the_page_prompted_meanwhile_and_resumed_b
     other = webui.open_tab("Train")  # a page opened later shows all of it
     other.locator("#pivotal_progress .pivotal-badge.pivotal-paused").wait_for()
     other.locator("svg.pivotal-chart polyline").first.wait_for()
-    post(webui, "job/resume", {})
+    webui.ask("job/resume", {})
     for each in (page, other):
         each.locator("#pivotal_progress .pivotal-badge.pivotal-running").wait_for()
     wait_for_steps(page, 5)
     assert step_shown(page) > paused
     other.locator("#pivotal_stop").click()
     page.locator("#pivotal_progress .pivotal-badge.pivotal-stopped").wait_for()
-    assert (webui.data / "data" / "embeddings" / "zkteal.safetensors").is_file()
+    assert (webui.home / "embeddings" / "zkwatched.safetensors").is_file()
     other.close()
 
 
 def test_a_run_is_discarded_after_a_question(webui, page):
-    folder = webui.data / "data" / "embeddings"
+    folder = webui.home / "embeddings"
     before = {path.name: path.read_bytes() for path in folder.glob("*.safetensors")}
     start(webui, save={"every_steps": 5})
     page.locator("#pivotal_progress .pivotal-badge.pivotal-running").wait_for()
@@ -116,23 +103,23 @@ def test_a_run_is_discarded_after_a_question(webui, page):
 
 def test_samples_are_enlarged_compared_pinned_and_filtered(webui, page, screenshot):
     start(webui, length={"steps": 6}, samples={"every_steps": 2, "steps": 1, "size": 64,
-                                               "prompts": ["a zkteal <b>cat</b>", "a dog 🐶"]})
+                                               "prompts": ["a zkwatched <b>cat</b>", "a dog 🐶"]})
     page.locator("#pivotal_progress .pivotal-badge.pivotal-finished").wait_for()
     page.wait_for_function("document.querySelectorAll('#pivotal_samples .pivotal-samples tbody tr').length === 3")
     assert [text.strip() for text in page.locator(".pivotal-newest figcaption").all_inner_texts()] == [
-        "a zkteal <b>cat</b>", "a dog 🐶"]
+        "a zkwatched <b>cat</b>", "a dog 🐶"]
     screenshot(page, "samples")
     page.locator(".pivotal-newest a").first.click()
     caption = page.locator(".pivotal-overlay-caption")
-    assert caption.inner_text() == "step 6: a zkteal <b>cat</b>"
-    for key, text in (("ArrowLeft", "step 4: a zkteal <b>cat</b>"), ("ArrowDown", "step 4: a dog 🐶"),
+    assert caption.inner_text() == "step 6: a zkwatched <b>cat</b>"
+    for key, text in (("ArrowLeft", "step 4: a zkwatched <b>cat</b>"), ("ArrowDown", "step 4: a dog 🐶"),
                       ("ArrowDown", "step 4: a dog 🐶"), ("ArrowRight", "step 6: a dog 🐶"),
-                      ("ArrowUp", "step 6: a zkteal <b>cat</b>")):
+                      ("ArrowUp", "step 6: a zkwatched <b>cat</b>")):
         page.keyboard.press(key)
         assert caption.inner_text() == text, key
     page.wait_for_function("document.querySelector('.pivotal-pair img').naturalWidth === 64")
     page.locator("#pivotal_overlay").get_by_role("button", name="Compare").click()
-    assert caption.inner_text() == "before training: a zkteal <b>cat</b> | step 6: a zkteal <b>cat</b>"
+    assert caption.inner_text() == "before training: a zkwatched <b>cat</b> | step 6: a zkwatched <b>cat</b>"
     page.locator(".pivotal-divide").fill("25")
     assert page.locator(".pivotal-above").evaluate("image => image.style.clipPath") == "inset(0px 75% 0px 0px)"
     screenshot(page, "compared")
@@ -146,7 +133,7 @@ def test_samples_are_enlarged_compared_pinned_and_filtered(webui, page, screensh
     page.reload()
     show_tab(page, "Train")
     page.locator(".pivotal-pin img").wait_for()
-    assert page.locator(".pivotal-pin figcaption").inner_text() == "Pinned, step 6: a zkteal <b>cat</b>"
+    assert page.locator(".pivotal-pin figcaption").inner_text() == "Pinned, step 6: a zkwatched <b>cat</b>"
 
 
 def test_the_charts_say_their_values_and_folds_stay_as_they_were_set(webui, page, screenshot):

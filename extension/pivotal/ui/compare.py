@@ -72,7 +72,9 @@ def _field(option: Option) -> str:
         return (f'<label class="pivotal-field pivotal-check"><input type="checkbox" id="{identifier}" name="{key}"{checked}>'
                 f"{label}{tail}</label>")
     if option.choices:
-        choices = "".join(f"<option>{escape(str(choice))}</option>" for choice in option.choices)
+        # With its value apart: the host may translate what is shown.
+        choices = "".join(f'<option value="{escape(str(choice), quote=True)}">{escape(str(choice))}</option>'
+                          for choice in option.choices)
         control = f'<select id="{identifier}" name="{key}"><option value=""></option>{choices}</select>'
     elif key in _LARGE:
         control = f'<textarea id="{identifier}" name="{key}" rows="3"></textarea>'

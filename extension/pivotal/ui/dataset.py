@@ -11,6 +11,7 @@ from pivotal.errors import PivotalError
 from pivotal.jobs.signed import sign
 from pivotal.tools.dataset.datasets import Datasets
 from pivotal.tools.dataset.filters import KINDS, Filter, filter_from, number
+from pivotal.tools.dataset.former_masks import WHAT as UNDOES_MASKS
 from pivotal.tools.dataset.index import UNKNOWN, Found
 from pivotal.tools.dataset.mask_files import mask_size
 from pivotal.tools.dataset.opened import LONGEST_EDITED, Opened
@@ -24,6 +25,7 @@ _PER_PAGE = 50
 _THUMBNAIL = 320  # px
 _TAGS_SHOWN = 200
 _LONGEST_SHOWN = 2_000  # letters of a caption that is too long to be edited
+_LONG = "A run cuts captions only where its Longest caption says so; else they take a chunk more of the text encoder's time."
 _OF_PAGE = ("folder", "subfolders", "ending")
 Query = Mapping[str, str]
 
@@ -129,14 +131,15 @@ def _filters(opened: Opened, filter_: Filter) -> str:
 
 
 def _search(query: Query) -> str:
-    def field(name: str, label: str, default: str, size: int) -> str:
+    def field(name: str, label: str, default: str, size: int, tip: str = "") -> str:
         value = escape(query.get(name) or default, quote=True)
-        return (f'<label class="pivotal-field"><span class="pivotal-label">{label}</span><input type="text" '
+        return (f'<label class="pivotal-field" title="{escape(tip, quote=True)}">'
+                f'<span class="pivotal-label">{label}</span><input type="text" '
                 f'data-pivotal-ask="{name}" value="{value}" size="{size}" autocomplete="off"></label>')
 
     shows = query.get("tags") == "1"
     return ('<div class="pivotal-dataset-line">' + field("search", "Search in names and captions", "", 30)
-            + field("least", "Too small below (px)", "512", 6) + field("tokens", "Cut beyond (tokens)", "75", 6)
+            + field("least", "Too small below (px)", "512", 6) + field("tokens", "Long beyond (tokens)", "75", 6, _LONG)
             + f'<button type="button" class="pivotal-small-button" data-pivotal-ask="tags" '
               f'value="{"" if shows else "1"}">{"Hide" if shows else "Show"} tags</button></div>')
 
@@ -188,9 +191,10 @@ def _work(view: WorkView) -> str:
 
 
 def _undo(opened: Opened) -> str:
-    if not opened.undoes:
-        return ""
-    return f'<div class="pivotal-dataset-line" data-pivotal-form>{_button(f"Undo: {opened.undoes[:80]}", "undo")}</div>'
+    what = [(opened.undoes[:80], "undo")] if opened.undoes else []
+    what += [(UNDOES_MASKS, "masks/undo")] if opened.undoes_masks else []
+    buttons = "".join(_button(f"Undo: {words}", post) for words, post in what)
+    return f'<div class="pivotal-dataset-line" data-pivotal-form>{buttons}</div>' if what else ""
 
 
 def _pages(page: int, pages: int, found: int) -> str:
@@ -221,7 +225,7 @@ def _facts(opened: Opened, image: Found, filter_: Filter) -> str:
     facts += [f"{tokens} tokens"] if tokens is not None else []
     marks = []
     if tokens is None or tokens > filter_.tokens:
-        marks.append("will be cut")
+        marks.append(f"more than {filter_.tokens} tokens")
     if image.size != UNKNOWN and min(image.size) < filter_.least:
         marks.append("too small")
     marks += [f"same as {other}" for other in opened.same.get(image.name, ())[:2]]

@@ -36,8 +36,9 @@ def _field(option: Option, choices: Sequence[str]) -> str:
         return (f'<label class="pivotal-field pivotal-check"{when}><input type="checkbox" name="{name}"{checked}>{label}{note}'
                 "</label>")
     if choices:
-        lines = "".join(f"<option{' selected' if choice == option.default else ''}>{escape(str(choice))}</option>"
-                        for choice in choices)
+        # With its value apart: the host may translate what is shown.
+        lines = "".join(f'<option value="{escape(str(choice), quote=True)}"{" selected" if choice == option.default else ""}>'
+                        f"{escape(str(choice))}</option>" for choice in choices)
         return f'<label class="pivotal-field"{when}>{label}<select name="{name}">{lines}</select>{note}</label>'
     value = escape(str(as_typed(option, option.default)), quote=True)
     return (f'<label class="pivotal-field{wide}"{when}>{label}<input type="text" name="{name}" value="{value}"{title} '

@@ -35,12 +35,15 @@ def _entry(option: Option, place: str) -> dict[str, Any]:
 
 
 def _needs(option: Option, labels: Mapping[str, str]) -> dict[str, Any]:
-    """Without which value of another option this one has no effect and is hidden, for the script and in words."""
+    """When this option has no effect, for the script and in words: hidden without a value of another one, greyed with one."""
+    void = [[other, [str(value) for value in values], why] for other, values, why in option.spec.void_when]
+    found: dict[str, Any] = {"void": void} if void else {}
     if option.spec.shown_when is None:
-        return {}
+        return found
     other, values = option.spec.shown_when
     words = " or ".join("on" if value is True else "off" if value is False else str(value) for value in values)
-    return {"when": [other, [str(value) for value in values]], "needs": f"Has an effect only with {labels[other]}: {words}."}
+    return found | {"when": [other, [str(value) for value in values]],
+                    "needs": f"Has an effect only with {labels[other]}: {words}."}
 
 
 def values_text(values: Mapping[str, Any]) -> str:

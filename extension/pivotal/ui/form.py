@@ -14,6 +14,7 @@ from pivotal.config.options import Option, Table, chapter_of, parts, tables, wal
 from pivotal.ui.finder import draw_finder, draw_setting, values_box, values_text
 from pivotal.ui.gradio_compat import html, keep_out_of_ui_config, on_change
 from pivotal.ui.rows import flat_from_rows, rows_editor, rows_from_flat, rows_text
+from pivotal.ui.sample_rows import sample_editor
 from pivotal.ui.widgets import as_typed, element_id, is_wide, widget_for
 
 
@@ -159,6 +160,8 @@ class Form:
         width = 320 if name == "Slider" else 200  # a slider's help shares a line with its number
         with gr.Column(min_width=width, visible=self._is_shown(option), elem_id=element_id(option.key) + "_box") as box:
             self.widgets[option.key] = keep_out_of_ui_config(getattr(gr, name)(**arguments))
+            if option.spec.widget == "sample lines":
+                sample_editor(option)
         self._boxes[option.key] = box
 
     def _is_shown(self, option: Option) -> bool:

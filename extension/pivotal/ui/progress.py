@@ -62,11 +62,12 @@ def _head(view: JobView) -> str:
         return ('<div class="pivotal-state">Ready</div><div class="pivotal-note">Progress, samples and the finished '
                 "files appear here. You may close the page: the run goes on, and is here when you come back.</div>")
     share = 100 * _share(view)
+    phase = "".join(f"<span>{escape(part)}</span>" for part in _phase(view) if part)
     return (f'<div class="pivotal-state"><span class="pivotal-badge pivotal-{view.state}">{_STATES[view.state]}</span>'
             f'<span class="pivotal-name">{escape(view.name)}</span></div>'
             f'<div class="pivotal-bar" role="progressbar" aria-valuenow="{share:.0f}" aria-valuemin="0" '
             f'aria-valuemax="100"><div style="width:{share:.1f}%"></div></div>'
-            f'<div class="pivotal-line"><span class="pivotal-phase">{escape(_phase(view))}</span>'
+            f'<div class="pivotal-line"><span class="pivotal-phase">{phase}</span>'
             f'<span>{"".join(_numbers(view))}</span></div>{_message(view)}')
 
 
@@ -77,19 +78,20 @@ def _share(view: JobView) -> float:
     return view.share
 
 
-def _phase(view: JobView) -> str:
+def _phase(view: JobView) -> tuple[str, str]:
+    """What is done in words that are always the same, which a host can translate, and how far it is."""
     steps = f"step {view.step} of {view.of}" if view.of else ""
     if view.minutes:
         steps += f", {view.seconds / 60:.0f} of {view.minutes:g} minutes"
     if view.state == "paused":
-        return f"{steps}; the model is the host's until you resume"
+        return "", f"{steps}; the model is the host's until you resume"
     if view.state not in ("running", "pausing", "stopping"):
-        return steps
+        return "", steps
     words = _PHASES.get(view.phase, view.phase or "Starting")
-    if view.phase == "training":
-        return steps or words
-    counted = f"{words}, {view.phase_done} of {view.phase_of}" if view.phase_of else words
-    return f"{counted} ({steps})" if view.step else counted
+    if view.phase == "training" and steps:
+        return "", steps
+    counted = f", {view.phase_done} of {view.phase_of}" if view.phase_of else ""
+    return words, f"{counted} ({steps})" if view.step else counted
 
 
 def _numbers(view: JobView) -> list[str]:
@@ -149,8 +151,8 @@ def _notices(view: JobView, label: Callable[[str], str]) -> str:
         return ""
     lines = "".join(f"<li>{f'<b>{escape(label(notice.key))}</b>: ' if notice.key else ''}{escape(notice.text)}"
                     f"{f' <small>({notice.count} times)</small>' if notice.count > 1 else ''}</li>" for notice in view.notices)
-    return (f'<details class="pivotal-fold pivotal-notices" data-fold="notices" open><summary>Notices ({len(view.notices)})'
-            f"</summary><ul>{lines}</ul></details>")
+    return (f'<details class="pivotal-fold pivotal-notices" data-fold="notices" open><summary>Notices '
+            f"<span>({len(view.notices)})</span></summary><ul>{lines}</ul></details>")
 
 
 def _chart(view: JobView, log: bool) -> str:

@@ -38,9 +38,9 @@ class RunFile:
     def draw(self, presets: Presets) -> None:
         """The section, folded."""
         with gr.Accordion("Run file", open=False, elem_id="pivotal_section_run_file"):
-            html('<div class="pivotal-note">The form as a file: to keep, or for <code>install.py train RUN.yaml</code>. What you '
-                 "change here goes into the form. Settings of kohya (.json, .toml), OneTrainer (.json) and Invoke Training "
-                 f"(.yaml) are understood, too.</div>{_MIRROR}")
+            html('<div class="pivotal-note">The form as a file: to keep, or for install.py train. What you change here goes into '
+                 "the form. Settings of kohya (.json, .toml), OneTrainer (.json) and Invoke Training (.yaml) are understood, too."
+                 f"</div>{_MIRROR}")
             self.text = keep_out_of_ui_config(gr.Textbox(label="YAML", lines=8, max_lines=30, elem_id="pivotal_run_file"))
             self.report = html("", elem_id="pivotal_imported")
             with gr.Row():

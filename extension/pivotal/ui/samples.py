@@ -81,7 +81,7 @@ def _head(grid: _Grid, chosen: int | None, count: int) -> str:
                       for index, prompt in enumerate(grid.columns))
     choose = ('<select data-pivotal-ask="prompt" aria-label="Show the samples of one prompt"><option value="">All prompts'
               f"</option>{choices}</select>") if len(grid.columns) > 1 else ""
-    return f'<div class="pivotal-samples-head"><span class="pivotal-title">Samples ({count})</span>{choose}</div>'
+    return f'<div class="pivotal-samples-head"><span class="pivotal-title">Samples <span>({count})</span></span>{choose}</div>'
 
 
 def _newest(view: JobView, grid: _Grid, step: int, row: Mapping[int, int]) -> str:

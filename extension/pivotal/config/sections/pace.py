@@ -34,4 +34,4 @@ class Schedule:
     points: str = option("", "For points: places in steps or percent and the factor there, with lines between, as 0:0, "
                              "10%:1, 100%:0.1.")
     formula: str = option(
-        "", "For a formula: the factor as arithmetic in p (0 to 1), step and steps, as 0.5 * (1 + cos(pi * p)).")
+        "", "For a formula: the factor as arithmetic in p (0 to 1), step and steps, as (1 + cos(pi * p)) / 2.")

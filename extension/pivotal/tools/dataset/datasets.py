@@ -14,6 +14,7 @@ from pivotal.hosts.protocol import Host, PromptContext
 from pivotal.prompts.counting import count_tokens
 from pivotal.tools.dataset.captioners import Describe, captioner
 from pivotal.tools.dataset.filters import Filter
+from pivotal.tools.dataset.journal import Undone
 from pivotal.tools.dataset.mask_making import mask_maker
 from pivotal.tools.dataset.opened import Opened
 from pivotal.tools.dataset.places import open_place
@@ -105,16 +106,20 @@ class Datasets:
         """
         @contextmanager
         def ready() -> Iterator[Step]:
-            with mask_maker(settings, opened.place) as make:
-                def step(name: str) -> str:
-                    said = make(name)
-                    opened.renew([name])
-                    return said
-
+            with mask_maker(settings, opened.place) as make, opened.masking(make) as step:
                 yield step
 
         is_network = settings.how in ("words", "rembg")
         self._start("Making masks", opened, filter, (lambda: self._at_the_host(ready)) if is_network else ready)
+
+    def undo_masks(self, opened: Opened) -> Undone:
+        """Takes the last automatic masks of a folder back.
+
+        Raises:
+            PivotalError: there are none, or work is going on that may be making some.
+        """
+        self.work.refuse()
+        return opened.undo_masks()
 
     def prepare(self, opened: Opened, settings: PrepareImages, filter: Filter) -> Path:
         """Starts writing cut copies of the images that `filter` lets through; the folder they go to.

@@ -11,7 +11,7 @@ from pivotal.tools.dataset.changes import tags_of
 from pivotal.tools.dataset.index import Found
 
 KINDS: Mapping[str, str] = {
-    "": "all", "uncaptioned": "without caption", "cut": "will be cut", "small": "too small", "same": "twice, same bytes",
+    "": "all", "uncaptioned": "without caption", "cut": "long captions", "small": "too small", "same": "twice, same bytes",
     "near": "nearly the same", "corrupt": "unreadable", "unmasked": "without mask",
 }
 _LONGEST = 1000  # letters of a search
@@ -25,7 +25,7 @@ class Filter:
     search: str = ""  # in name or caption, capitals as small letters
     tag: str = ""
     least: int = 512  # px, shorter side of an image that is not too small
-    tokens: int = 75  # longest caption that is not cut
+    tokens: int = 75  # a caption with more is long: it takes another chunk, or is cut where the run says so
 
 
 def filter_from(query: Mapping[str, Any]) -> Filter:

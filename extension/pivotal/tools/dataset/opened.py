@@ -17,6 +17,7 @@ from pivotal.tools.dataset.caption_files import at_once, read_caption, write_cap
 from pivotal.tools.dataset.captioners import Describe, placed
 from pivotal.tools.dataset.changes import Change, count_tags, edit_of
 from pivotal.tools.dataset.filters import Filter, has_words, is_small, is_uncaptioned
+from pivotal.tools.dataset.former_masks import FormerMasks
 from pivotal.tools.dataset.index import Found, Known, renewed, scan
 from pivotal.tools.dataset.journal import Changed, Journal, Undone
 from pivotal.tools.dataset.mask_files import read_image
@@ -45,6 +46,7 @@ class Opened:
         self.version = 0
         self._lock = threading.RLock()
         self._journal = Journal(scratch, place)
+        self._masks = FormerMasks(scratch, place)
         self._count = count
         self._known: dict[str, Known] = {}
         self._tokens: dict[str, int] = {}  # by text
@@ -54,6 +56,7 @@ class Opened:
         self.same: Mapping[str, tuple[str, ...]] = {}
         self.near: Mapping[str, tuple[str, ...]] | None = None  # None: nobody has looked yet
         self.undoes = ""
+        self.undoes_masks = False
         self.refresh()
 
     def refresh(self) -> None:
@@ -67,6 +70,7 @@ class Opened:
             self.same = self._found_twice()
             self._damaged = {name: text for name, text in self._damaged.items() if name in self._known}
             self.undoes = self._journal.last()
+            self.undoes_masks = self._masks.can_undo()
             self.version += 1
 
     def _found_twice(self) -> Mapping[str, tuple[str, ...]]:
@@ -272,6 +276,34 @@ class Opened:
             return new
 
         yield step
+
+    @contextmanager
+    def masking(self, make: Callable[[str], str]) -> Iterator[Callable[[str], str]]:
+        """A function that makes an image's mask with `make`, which says what it wrote, and keeps the former one."""
+        self._masks.begin()
+        self.undoes_masks = False
+
+        def step(name: str) -> str:
+            self._masks.keep(name)
+            said = make(name)
+            if said:
+                self._masks.written(name)
+                self.undoes_masks = True
+            self.renew([name])
+            return said
+
+        yield step
+
+    def undo_masks(self) -> Undone:
+        """Takes the last automatic masks back.
+
+        Raises:
+            DatasetError: there are none.
+        """
+        with self._lock:
+            undone = self._masks.undo()
+            self.refresh()
+            return undone
 
     @contextmanager
     def comparing(self) -> Iterator[Callable[[str], str]]:

@@ -51,12 +51,16 @@ class Work:
             PivotalError: other work is going on.
         """
         with self._lock:
-            if self._thread is not None and self._thread.is_alive():
-                raise PivotalError(f"{self._view.title} is going on; stop it or wait for its end.")
+            self.refuse()
             self._stop.clear()
             self._view = WorkView(title, "running", of=len(names), version=self._view.version + 1)
             self._thread = threading.Thread(target=self._work, args=(names, opened, ended), name="pivotal-dataset", daemon=True)
             self._thread.start()
+
+    def refuse(self) -> None:
+        """Raises PivotalError while work is going on."""
+        if self._thread is not None and self._thread.is_alive():
+            raise PivotalError(f"{self._view.title} is going on; stop it or wait for its end.")
 
     def stop(self) -> None:
         """Stops after the image that it is at."""
