@@ -47,7 +47,7 @@ SEEDED: dict[str, Any] = {
     "augment.flip": 0.5, "augment.random_crop": (True, VERSIONS), "augment.zoom": (0.5, VERSIONS),
     "augment.rotation": (30.0, VERSIONS),
     "augment.brightness": (0.3, VERSIONS), "augment.contrast": (0.3, VERSIONS), "augment.saturation": (0.3, VERSIONS),
-    "augment.hue": (0.2, VERSIONS), "augment.versions": (3, VERSIONS | {"augment.brightness": 0.3}),
+    "augment.hue": (0.2, VERSIONS), "augment.versions": (3, VERSIONS | {"augment.brightness": 0.3, "length.steps": 8}),
     "cache.sampling": "mean",
     "network.method": "loha", "network.rank": 4, "network.alpha": 1.0, "network.rank_stabilized": True, "network.conv_rank": 2,
     "network.conv_alpha": (1.0, _with("network.conv_rank", 2)), "network.dora": True, "network.train_norms": True,
