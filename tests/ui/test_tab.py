@@ -13,7 +13,7 @@ import pivotal.ui.tab
 from fake_host import FakeHost, write_dataset
 from pivotal.config.train import TrainConfig
 from pivotal.errors import HostError, PivotalError
-from pivotal.hosts.protocol import Checkpoint
+from pivotal.hosts.protocol import Checkpoint, Logins
 from pivotal.jobs.desk import Desk
 from pivotal.jobs.watch.view import JobView
 from pivotal.register import register
@@ -28,6 +28,9 @@ class Shell:
 
     def __init__(self):
         self.tabs, self.attached = [], []
+
+    def logins(self):
+        return Logins()
 
     def add_tab(self, title, identifier, build):
         self.tabs.append((title, identifier, build))
