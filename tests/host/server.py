@@ -12,6 +12,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 URL, DIR, COMMAND = "PIVOTAL_HOST_URL", "PIVOTAL_HOST_DIR", "PIVOTAL_HOST_COMMAND"
@@ -91,10 +92,11 @@ class StartedServer:
         """Ends it and its children at once, as a crash does."""
         if self._process is None:
             return
-        if hasattr(os, "killpg"):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        else:
-            self._process.kill()
+        with suppress(ProcessLookupError):  # it ended by itself, and its children with it
+            if hasattr(os, "killpg"):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            else:
+                self._process.kill()
         self._process.wait()
         self._process = None
 
