@@ -74,7 +74,7 @@ def test_a_new_user_trains_the_demo_and_prompts_with_the_word(webui, screenshot)
     screenshot(page, "2_form")
     page.locator("#pivotal_start").click()
     page.locator("#pivotal_progress .pivotal-badge.pivotal-running").wait_for()
-    step = "Number((/step (\\d+)/.exec(document.querySelector('.pivotal-phase').innerText) || [])[1])"
+    step = "Number((/step (\\d+)/.exec(document.querySelector('#pivotal_progress .pivotal-phase').innerText) || [])[1])"
     page.wait_for_function(f"{step} >= 1", timeout=60_000)
     first = page.evaluate(step)
     page.locator(".pivotal-part-chart svg").wait_for(timeout=60_000)
@@ -85,7 +85,7 @@ def test_a_new_user_trains_the_demo_and_prompts_with_the_word(webui, screenshot)
     progress = page.locator("#pivotal_progress")
     assert progress.locator(".pivotal-badge").first.inner_text() == "Finished", progress.first.inner_text()
     assert page.locator(".pivotal-word").first.inner_text() == word
-    assert re.search(rf"step {demo['length.steps']} of", page.locator(".pivotal-phase").inner_text())
+    assert re.search(rf"step {demo['length.steps']} of", page.locator("#pivotal_progress .pivotal-phase").inner_text())
     page.wait_for_function("Array.from(document.querySelectorAll('.pivotal-newest img')).every(i => i.naturalWidth > 0)")
     assert page.locator(".pivotal-newest img").count() == len(demo["samples.prompts"])
 

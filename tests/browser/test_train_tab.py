@@ -115,12 +115,12 @@ def test_a_run_is_seen_in_every_page_and_stopped_from_any(webui, images, page, s
     fill_run(page, images)
     page.locator("#pivotal_start").click()
     page.locator("#pivotal_progress .pivotal-badge.pivotal-running").wait_for()
-    page.wait_for_function("/step [1-9]/.test(document.querySelector('.pivotal-phase').innerText)")
+    page.wait_for_function("/step [1-9]/.test(document.querySelector('#pivotal_progress .pivotal-phase').innerText)")
     second = webui.open_tab("Train")
     second.locator("#pivotal_progress .pivotal-badge.pivotal-running").wait_for()
     second.locator(".pivotal-part-chart svg").wait_for()
     screenshot(second, "second_page")
-    assert second.locator(".pivotal-name").inner_text() == "long"
+    assert second.locator("#pivotal_progress .pivotal-name").inner_text() == "long"
 
     # one run at a time, in words
     second.locator(".pivotal-row").first.wait_for()
@@ -131,7 +131,7 @@ def test_a_run_is_seen_in_every_page_and_stopped_from_any(webui, images, page, s
 
     second.locator("#pivotal_stop").click()
     page.locator("#pivotal_progress .pivotal-badge.pivotal-stopped").wait_for()
-    assert page.locator(".pivotal-word").first.inner_text() == "zktab"
+    assert page.locator("#pivotal_progress .pivotal-word").first.inner_text() == "zktab"
     second.close()
 
 

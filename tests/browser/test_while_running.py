@@ -37,13 +37,13 @@ def start(webui, **more):
 
 
 def step_shown(page):
-    return int(re.search(r"step (\d+)", page.locator(".pivotal-phase").inner_text())[1])
+    return int(re.search(r"step (\d+)", page.locator("#pivotal_progress .pivotal-phase").inner_text())[1])
 
 
 def wait_for_steps(page, more=1):
-    page.wait_for_function("/step [1-9]/.test((document.querySelector('.pivotal-phase') || {}).innerText)")
+    page.wait_for_function("/step [1-9]/.test((document.querySelector('#pivotal_progress .pivotal-phase') || {}).innerText)")
     now = step_shown(page)
-    step = "(/step (\\d+)/.exec(document.querySelector('.pivotal-phase').innerText) || [])[1]"
+    step = "(/step (\\d+)/.exec(document.querySelector('#pivotal_progress .pivotal-phase').innerText) || [])[1]"
     page.wait_for_function(f"Number({step}) >= {now + more}")
 
 
