@@ -84,6 +84,7 @@
 
     function markField(option, changed) {
         const box = document.getElementById(`${option.id}_box`);
+        if (box && !box.title) box.title = option.tip;
         if (!box || box.classList.contains("pivotal-changed") === changed) return;
         box.classList.toggle("pivotal-changed", changed);
         const old = box.querySelector(":scope .pivotal-reset");

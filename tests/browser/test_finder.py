@@ -37,6 +37,12 @@ def test_a_word_finds_the_option_and_a_click_unfolds_its_section(page, screensho
     page.locator(".pivotal-found").wait_for(state="hidden")
 
 
+def test_a_field_tells_its_key_values_default_and_source(page):
+    page.wait_for_function("(document.querySelector('#pivotal_optimizer_learning_rate_box') || {}).title")
+    assert box(page, "optimizer.learning_rate").get_attribute("title").splitlines()[0] == "optimizer.learning_rate"
+    assert "Default: " in box(page, "length.steps").get_attribute("title")
+
+
 def test_what_differs_from_its_default_is_marked_and_can_be_set_back(page, screenshot):
     assert page.locator(".pivotal-changed").count() == 0
     fill(page, "optimizer.learning_rate", "0.0050")  # the default, written otherwise

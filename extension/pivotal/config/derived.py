@@ -29,6 +29,12 @@ def default_text(option: Option) -> str:
     return str(option.default).lower() if option.type is bool else str(option.default)
 
 
+def tip_text(option: Option) -> str:
+    """What stands behind an option's help: its key, values with their unit, default and source, a line each."""
+    told = (("Values", range_text(option)), ("Default", default_text(option)), ("Source", option.spec.source))
+    return "\n".join([option.key, *(f"{name}: {text}" for name, text in told if text)])
+
+
 def docs_table(config: type) -> str:
     """The README's table of all options, in Markdown."""
     lines = ["| Option | Default | Values | What it does |", "|---|---|---|---|"]

@@ -13,6 +13,7 @@ from typing import Any
 import gradio as gr
 
 from pivotal.config.build import coerce
+from pivotal.config.derived import tip_text
 from pivotal.config.options import Option
 from pivotal.ui.gradio_compat import html, keep_out_of_ui_config, on_click
 from pivotal.ui.widgets import as_typed, element_id, label_of
@@ -31,7 +32,8 @@ def draw_finder(options: Sequence[Option], title_of: Callable[[Option], str]) ->
 def _entry(option: Option, place: str) -> dict[str, Any]:
     default = as_typed(option, option.default)
     return {"id": element_id(option.key), "key": option.key, "label": label_of(option), "help": option.spec.help,
-            "place": place, "default": default if isinstance(default, bool) else "" if default is None else str(default)}
+            "tip": tip_text(option), "place": place,
+            "default": default if isinstance(default, bool) else "" if default is None else str(default)}
 
 
 def _needs(option: Option, labels: Mapping[str, str]) -> dict[str, Any]:

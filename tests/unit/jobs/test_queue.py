@@ -3,11 +3,15 @@
 import json
 import threading
 import time
+from datetime import datetime, timedelta
+from functools import partial
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+import pivotal.jobs.queue.entries
 import pivotal.jobs.queue.worker
 from pivotal.errors import OptionError, PivotalError, QueueError
 from pivotal.hosts.protocol import Checkpoint, Folders
@@ -343,6 +347,19 @@ def test_an_end_is_written_down_once_the_file_can_be_used_again(desk, monkeypatc
     monkeypatch.setattr(desk.queue.store.database, "_guarded", locked)
     desk.end()
     until(lambda: len(tries) >= 20 and states(desk) == {"a": "finished"})
+
+
+def test_a_clock_that_goes_backwards_changes_no_order(desk, monkeypatch):
+    times = count()
+    monkeypatch.setattr(pivotal.jobs.queue.entries, "datetime", SimpleNamespace(
+        now=lambda zone: datetime(2026, 1, 1, tzinfo=zone) - timedelta(hours=next(times))))
+    desk.queue.add([flat(name) for name in "abc"])
+    desk.queue.start()
+    for number, name in enumerate("abc", 1):
+        until(partial(lambda name: names_started(desk)[-1:] == [name] and states(desk)[name] == "running", name))
+        desk.end()
+        until(partial(lambda number: list(states(desk).values()).count("finished") == number, number))
+    assert [entry.name for entry in desk.queue.store.found(only="history")[0]] == ["c", "b", "a"], "the latest first"
 
 
 def test_what_was_not_foreseen_does_not_end_the_thread_that_takes_runs(desk, monkeypatch, caplog):
