@@ -36,3 +36,20 @@ def test_the_masks_before_the_last_automatic_ones_come_back(tmp_path):
     assert not again.undoes_masks
     with pytest.raises(DatasetError, match="no automatic masks"):
         again.undo_masks()
+
+
+def test_a_former_mask_that_cannot_be_put_back_now_can_be_later(tmp_path, monkeypatch):
+    folder = write_dataset(tmp_path / "images", 1)
+    mask = folder / "00-masklabel.png"
+    mask.write_bytes(b"mine")
+    opened = Opened(Place(folder), tmp_path / "scratch", len)
+    with opened.masking(lambda name: mask.write_bytes(b"made") and name) as step:
+        step("00.png")
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("pivotal.tools.dataset.former_masks.write_bytes", full)
+        assert opened.undo_masks().left == ("00.png",) and mask.read_bytes() == b"made"
+    assert opened.undo_masks().back == ("00.png",) and mask.read_bytes() == b"mine"

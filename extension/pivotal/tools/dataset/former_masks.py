@@ -10,7 +10,7 @@ from typing import Any
 
 from pivotal.errors import DatasetError
 from pivotal.formats.atomic import write_bytes
-from pivotal.tools.dataset.journal import Undone
+from pivotal.tools.dataset.journal import Undone, rows_of
 from pivotal.tools.dataset.places import Place
 
 WHAT = "automatic masks"
@@ -74,11 +74,13 @@ class FormerMasks:
         if not made:
             raise DatasetError("There are no automatic masks to undo in this folder.")
         are_back = {name: self._restored(name, row) for name, row in made.items()}
-        shutil.rmtree(self._folder, ignore_errors=True)
+        if None not in are_back.values():  # else one can be put back once that is possible
+            shutil.rmtree(self._folder, ignore_errors=True)
         return Undone(WHAT, tuple(name for name, is_back in are_back.items() if is_back),
                       tuple(name for name, is_back in are_back.items() if not is_back))
 
-    def _restored(self, name: str, row: dict[str, Any]) -> bool:
+    def _restored(self, name: str, row: dict[str, Any]) -> bool | None:
+        """Whether the former mask is back; None when it could not be written."""
         try:
             mask = Place(self._place.folder, True, self._place.ending).mask(name)
             if _digest(mask) != row["written"]:
@@ -87,8 +89,10 @@ class FormerMasks:
                 mask.unlink()
             else:
                 write_bytes(mask, (self._folder / row["kept"]).read_bytes())
-        except (DatasetError, OSError):  # the image or its mask is gone, or write-protected
+        except FileNotFoundError:  # the mask was deleted since
             return False
+        except (DatasetError, OSError):  # the image is gone, or the folder write-protected
+            return None
         return True
 
     def _note(self, row: dict[str, Any]) -> None:
@@ -96,20 +100,7 @@ class FormerMasks:
             file.write(json.dumps(row) + "\n")
 
     def _rows(self) -> list[dict[str, Any]]:
-        """Whole rows; a line that a crash cut short is left out."""
-        try:
-            lines = (self._folder / _LIST).read_text("utf-8").splitlines()
-        except (OSError, UnicodeDecodeError):
-            return []
-        rows = []
-        for line in lines:
-            try:
-                row = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(row, dict):
-                rows.append(row)
-        return rows
+        return rows_of(self._folder / _LIST)
 
 
 def _digest(path: Path) -> str:

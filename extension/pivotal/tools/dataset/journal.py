@@ -98,17 +98,21 @@ class Journal:
         return True
 
     def _rows(self) -> list[dict]:
-        """Whole rows; a line that a crash cut short is left out."""
+        return [row for row in rows_of(self._path) if {"group", "what", "ending", "name", "old", "new"} <= row.keys()]
+
+
+def rows_of(path: Path) -> list[dict]:
+    """The whole rows of a file with one JSON object a line; a line that a crash cut short is left out, and so is no file."""
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return []
+    rows = []
+    for line in lines:
         try:
-            lines = self._path.read_text("utf-8").splitlines()
-        except (OSError, UnicodeDecodeError):
-            return []
-        rows = []
-        for line in lines:
-            try:
-                row = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(row, dict) and {"group", "what", "ending", "name", "old", "new"} <= row.keys():
-                rows.append(row)
-        return rows
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict):
+            rows.append(row)
+    return rows
