@@ -77,6 +77,17 @@ def unfold(page, section: str) -> None:
     page.locator(f"#pivotal_section_{section}").locator(":is(button, .label-wrap)").first.click()
 
 
+def wait_until(page, condition: str, arg: object = None, timeout_ms: int = WAIT_MS) -> None:
+    """Waits until a JavaScript expression holds; in it `arg` is what was passed.
+
+    A part of the page that is not there yet is waited for as well: gradio makes what is opened a frame or more later, and
+    Playwright ends its own wait at the first error of a condition.
+    """
+    page.wait_for_function(f"""(arg) => {{
+        try {{ return {condition} }} catch (early) {{ if (early instanceof TypeError) return false; throw early }}
+    }}""", arg=arg, timeout=timeout_ms)
+
+
 @contextmanager
 def served(data: Path, *flags: str) -> Iterator[str]:
     """`python -m pivotal webui` on a free port; yields its address once it answers."""

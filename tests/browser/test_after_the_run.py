@@ -5,7 +5,7 @@ import pytest
 from fake_host import write_dataset
 from pivotal.formats.header import hashes_of
 
-from .conftest import show_tab, write
+from .conftest import show_tab, wait_until, write
 
 pytestmark = pytest.mark.browser
 
@@ -32,7 +32,7 @@ def test_a_result_is_tried_compared_and_one_save_kept(webui, screenshot):
     page = webui.open_tab("Train")
     card = page.locator(".pivotal-result").first
     card.wait_for()
-    page.wait_for_function("document.querySelector('.pivotal-result-picture img').naturalWidth > 0")
+    wait_until(page, "document.querySelector('.pivotal-result-picture img').naturalWidth > 0")
     screenshot(page, "1_card")
     loras = webui.home / "models" / "Lora"
     result = next(path for path in loras.glob("pair*.safetensors") if "-0" not in path.name)
@@ -48,7 +48,7 @@ def test_a_result_is_tried_compared_and_one_save_kept(webui, screenshot):
     steps.fill("2")
     steps.blur()
     page.locator("#txt2img_generate").click()
-    page.wait_for_function("text => document.querySelector('#html_info_txt2img').innerText.startsWith(text)", arg=tagged)
+    wait_until(page, "document.querySelector('#html_info_txt2img').innerText.startsWith(arg)", tagged)
     screenshot(page, "2_tried")
 
     show_tab(page, "Train")
@@ -58,7 +58,7 @@ def test_a_result_is_tried_compared_and_one_save_kept(webui, screenshot):
     page.locator("#pivotal_compare .pivotal-finished").wait_for()
     images = page.locator(".pivotal-compare tbody img")
     assert images.count() == 4 * 2, "without, two copies and the result, two prompts"
-    page.wait_for_function("Array.from(document.querySelectorAll('.pivotal-compare img')).every(i => i.naturalWidth > 0)")
+    wait_until(page, "Array.from(document.querySelectorAll('.pivotal-compare img')).every(i => i.naturalWidth > 0)")
     heads = page.locator(".pivotal-compare tbody th > div:first-child").all_inner_texts()
     assert heads == ["without", "step 1", "step 2", "result (step 3)"]
     screenshot(page, "3_grid")
@@ -106,6 +106,6 @@ def test_files_are_found_added_and_compared(webui, screenshot):
         page.locator(f"#pivotal_compare_form input[name={name}]").fill(text)
     with posts(page, "/compare"):
         page.locator("#pivotal_compare_form [data-pivotal-post=compare]").click()
-    page.wait_for_function("document.querySelectorAll('.pivotal-compare tbody img').length === 8")
+    wait_until(page, "document.querySelectorAll('.pivotal-compare tbody img').length === 8")
     page.locator("#pivotal_compare .pivotal-finished").wait_for()
     screenshot(page, "2_grid")

@@ -6,7 +6,7 @@ import pytest
 
 from fake_host import write_dataset
 
-from .conftest import fill, unfold, write
+from .conftest import fill, unfold, wait_until, write
 
 pytestmark = pytest.mark.browser
 
@@ -40,7 +40,7 @@ def test_the_images_of_a_folder_are_shown_as_soon_as_it_is_named(page, images, s
     images = page.locator(".pivotal-glance-grid img")
     images.nth(4).wait_for()
     assert images.count() == 5 and "5 images; 1 of these have no caption file" in page.locator(".pivotal-glance").inner_text()
-    page.wait_for_function("[...document.querySelectorAll('.pivotal-glance-grid img')].every((one) => one.naturalWidth > 0)")
+    wait_until(page, "[...document.querySelectorAll('.pivotal-glance-grid img')].every((one) => one.naturalWidth > 0)")
     assert images.first.get_attribute("title").startswith("00.png\na <b>zkteal</b> circle")
     assert page.locator(".pivotal-glance b").count() == 0
     screenshot(page, "glance")
@@ -50,7 +50,7 @@ def test_the_images_of_a_folder_are_shown_as_soon_as_it_is_named(page, images, s
 
 def test_a_problem_stands_under_its_field_while_one_types(page, screenshot):
     assert page.locator(".pivotal-problem").count() == 0  # an empty folder is none to be told before anybody typed
-    page.wait_for_function("document.getElementById('pivotal_page').dataset.pivotalLive !== undefined")
+    wait_until(page, "document.getElementById('pivotal_page').dataset.pivotalLive !== undefined")
     write(field(page, "optimizer.learning_rate"), "fast")
     problem(page, "optimizer.learning_rate").wait_for()
     assert "expected a number" in problem(page, "optimizer.learning_rate").inner_text()
@@ -73,7 +73,7 @@ def test_the_plan_tells_captions_needs_and_remedies_and_a_press_sets_them(page, 
     screenshot(page, "plan")
     page.locator(".pivotal-offers").evaluate("list => list.parentElement.open = true")
     page.locator(".pivotal-offers button", has_text="Batch size: 2").click()
-    page.wait_for_function("document.querySelector('#pivotal_batch_size input').value === '2'")
+    wait_until(page, "document.querySelector('#pivotal_batch_size input').value === '2'")
     page.locator("#pivotal_section_batch .pivotal-count").wait_for()  # the accumulation in it, in a section not opened yet
     fill(page, "samples.every_steps", "0")
     unfold(page, "dataset")
@@ -88,12 +88,12 @@ def test_the_run_file_follows_the_form_and_the_form_an_edited_run_file(page, scr
     fill(page, "name", "mirrored")
     unfold(page, "run_file")
     area = page.locator("#pivotal_run_file textarea")
-    page.wait_for_function("document.querySelector('#pivotal_run_file textarea').value.includes('name: mirrored')")
+    wait_until(page, "document.querySelector('#pivotal_run_file textarea').value.includes('name: mirrored')")
     fill(page, "length.steps", "77")
-    page.wait_for_function("document.querySelector('#pivotal_run_file textarea').value.includes('steps: 77')")
+    wait_until(page, "document.querySelector('#pivotal_run_file textarea').value.includes('steps: 77')")
     area.click()
     write(area, "name: typed\nlength: {steps: 78}\nembeddings: [{placeholder: zkdot}]\n")
-    page.wait_for_function("document.querySelector('#pivotal_name :is(input, textarea)').value === 'typed'")
+    wait_until(page, "document.querySelector('#pivotal_name :is(input, textarea)').value === 'typed'")
     assert field(page, "length.steps").input_value() == "78"
     area.fill("length: {steps: many}\n")
     page.locator("#pivotal_imported .pivotal-error", has_text="whole number").wait_for()
@@ -123,9 +123,9 @@ def test_an_optimizer_finds_what_was_typed_for_it(page):
     write(field(page, "optimizer.learning_rate"), "0.0007")
     page.wait_for_timeout(600)
     choose(page, "optimizer.kind", "adamw")
-    page.wait_for_function("document.querySelector('#pivotal_optimizer_learning_rate :is(input, textarea)').value === '0.005'")
+    wait_until(page, "document.querySelector('#pivotal_optimizer_learning_rate :is(input, textarea)').value === '0.005'")
     choose(page, "optimizer.kind", "lion")
-    page.wait_for_function("document.querySelector('#pivotal_optimizer_learning_rate :is(input, textarea)').value === '0.0007'")
+    wait_until(page, "document.querySelector('#pivotal_optimizer_learning_rate :is(input, textarea)').value === '0.0007'")
 
 
 def test_a_row_may_be_left_out_of_the_run_and_stay(page):
@@ -159,7 +159,7 @@ def test_the_form_is_there_at_once_and_typing_is_checked_at_once(webui):
         tab.click();
         look();
     })""")
-    page.wait_for_function("document.getElementById('pivotal_page').dataset.pivotalLive !== undefined")
+    wait_until(page, "document.getElementById('pivotal_page').dataset.pivotalLive !== undefined")
     waits = [page.evaluate("""(text) => new Promise((done) => {
         const input = document.querySelector("#pivotal_optimizer_learning_rate :is(input, textarea)");
         const began = performance.now();

@@ -6,7 +6,7 @@ import pytest
 
 from fake_host import write_dataset
 
-from .conftest import fill, unfold, write
+from .conftest import fill, unfold, wait_until, write
 
 pytestmark = pytest.mark.browser
 
@@ -51,7 +51,7 @@ def test_samples_are_lines_and_rows_of_a_table_at_once(webui, screenshot):
     page.locator("#pivotal_samples_prompts .pivotal-tokens-line").get_by_text("2/75").wait_for()  # flags are no words
     page.locator("#pivotal_samples_prompts_table summary").click()
     rows = page.locator("#pivotal_samples_prompts_table .pivotal-row")
-    page.wait_for_function("document.querySelectorAll('#pivotal_samples_prompts_table .pivotal-row').length === 3")
+    wait_until(page, "document.querySelectorAll('#pivotal_samples_prompts_table .pivotal-row').length === 3")
 
     def cell(row: int | str, name: str):
         return page.locator(f"#pivotal_samples_prompts_{row}_{name} :is(input, select)")
@@ -67,7 +67,7 @@ def test_samples_are_lines_and_rows_of_a_table_at_once(webui, screenshot):
     rows.nth(3).locator(".pivotal-remove").click()
     cell(2, "prompt").fill("a bird --d 5")  # flags that are typed go to their fields once the field is left
     cell(2, "prompt").blur()
-    page.wait_for_function("document.querySelector('#pivotal_samples_prompts_2_seed input').value === '5'")
+    wait_until(page, "document.querySelector('#pivotal_samples_prompts_2_seed input').value === '5'")
     assert cell(2, "prompt").input_value() == "a bird"
     page.locator("#pivotal_samples_prompts_table").get_by_text("Add sample").click()
     cell(3, "prompt").fill("last")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from .conftest import field_of, fill, unfold, write
+from .conftest import field_of, fill, unfold, wait_until, write
 
 pytestmark = pytest.mark.browser
 
@@ -38,7 +38,7 @@ def test_a_word_finds_the_option_and_a_click_unfolds_its_section(page, screensho
 
 
 def test_a_field_tells_its_key_values_default_and_source(page):
-    page.wait_for_function("(document.querySelector('#pivotal_optimizer_learning_rate_box') || {}).title")
+    wait_until(page, "document.querySelector('#pivotal_optimizer_learning_rate_box').title")
     assert box(page, "optimizer.learning_rate").get_attribute("title").splitlines()[0] == "optimizer.learning_rate"
     assert "Default: " in box(page, "length.steps").get_attribute("title")
 

@@ -9,7 +9,7 @@ from PIL import Image
 
 from pivotal.ui.demo import demo_run
 
-from .conftest import ROOT, WebUI, served, show_tab, write
+from .conftest import ROOT, WebUI, served, show_tab, wait_until, write
 
 pytestmark = pytest.mark.browser
 
@@ -39,12 +39,10 @@ def generate(page, prompt: str, images: int = IMAGES, steps: int = STEPS) -> lis
         number.blur()
     shown = page.evaluate(SHOWN)
     page.locator("#txt2img_generate").click()
-    page.wait_for_function(
-        "prompt => document.querySelector('#html_info_txt2img').innerText.startsWith(prompt)", arg=prompt, timeout=MINUTES_3
-    )
+    wait_until(page, "document.querySelector('#html_info_txt2img').innerText.startsWith(arg)", prompt, MINUTES_3)
     info = page.locator("#html_info_txt2img").first
     assert info.inner_text().count(prompt) == images, info.inner_text()
-    page.wait_for_function(f"([count, old]) => {SHOWN}.length === count && !old.includes({SHOWN}[0])", arg=[images, shown])
+    wait_until(page, f"{SHOWN}.length === arg[0] && !arg[1].includes({SHOWN}[0])", [images, shown])
     addresses = page.evaluate(SHOWN)
     return [Image.open(io.BytesIO(page.request.get(address).body())).convert("RGB") for address in addresses]
 
@@ -75,10 +73,10 @@ def test_a_new_user_trains_the_demo_and_prompts_with_the_word(webui, screenshot)
     page.locator("#pivotal_start").click()
     page.locator("#pivotal_progress .pivotal-badge.pivotal-running").wait_for()
     step = "Number((/step (\\d+)/.exec(document.querySelector('#pivotal_progress .pivotal-phase').innerText) || [])[1])"
-    page.wait_for_function(f"{step} >= 1", timeout=60_000)
+    wait_until(page, f"{step} >= 1")
     first = page.evaluate(step)
     page.locator(".pivotal-part-chart svg").wait_for(timeout=60_000)
-    page.wait_for_function(f"{step} > {first}", timeout=60_000)
+    wait_until(page, f"{step} > {first}")
     screenshot(page, "3_running")
     page.locator("#pivotal_progress .pivotal-badge:is(.pivotal-finished, .pivotal-failed)").wait_for(timeout=MINUTES_3)
     screenshot(page, "4_finished")
@@ -86,7 +84,7 @@ def test_a_new_user_trains_the_demo_and_prompts_with_the_word(webui, screenshot)
     assert progress.locator(".pivotal-badge").first.inner_text() == "Finished", progress.first.inner_text()
     assert page.locator(".pivotal-word").first.inner_text() == word
     assert re.search(rf"step {demo['length.steps']} of", page.locator("#pivotal_progress .pivotal-phase").inner_text())
-    page.wait_for_function("Array.from(document.querySelectorAll('.pivotal-newest img')).every(i => i.naturalWidth > 0)")
+    wait_until(page, "Array.from(document.querySelectorAll('.pivotal-newest img')).every(i => i.naturalWidth > 0)")
     assert page.locator(".pivotal-newest img").count() == len(demo["samples.prompts"])
 
     show_tab(page, "txt2img")

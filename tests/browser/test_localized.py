@@ -7,7 +7,7 @@ from pivotal.config.train import TrainConfig
 from pivotal.ui.strings import strings
 from pivotal.ui.widgets import label_of
 
-from .conftest import fill
+from .conftest import fill, wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -42,7 +42,7 @@ def test_every_text_of_the_form_can_be_translated_and_the_page_still_works(webui
         (section) => (section.querySelector(".label-wrap") || section.querySelector("button")).click())""")
     shown = [option for option in walk(TrainConfig) if option.spec.shown_when is None]
     wanted = sorted({label_of(option) for option in shown} | {option.spec.help for option in shown} | {"Train", "Check and plan"})
-    page.wait_for_function("texts => texts.every((text) => window.seen.has(text))", arg=[label_of(option) for option in shown])
+    wait_until(page, "arg.every((text) => window.seen.has(text))", [label_of(option) for option in shown])
     page.wait_for_timeout(500)
     assert page.evaluate("texts => texts.filter((text) => !window.seen.has(text))", wanted) == []
     screenshot(page, "translated")

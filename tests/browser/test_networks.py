@@ -6,7 +6,7 @@ import pytest
 from fake_host import write_dataset
 from pivotal.formats.network_file import read_network
 
-from .conftest import show_tab, write
+from .conftest import show_tab, wait_until, write
 from .test_first_run import generate
 
 pytestmark = pytest.mark.browser
@@ -48,13 +48,12 @@ def train(page, images, steps: int) -> None:
         unfold(page, "pivotal_section_run_file")
     write(box, RUN.format(folder=images.as_posix(), steps=steps))
     page.locator("#pivotal_from_run_file").click()
-    page.wait_for_function(f"document.querySelector('#pivotal_length_steps :is(input, textarea)').value === '{steps}'")
+    wait_until(page, f"document.querySelector('#pivotal_length_steps :is(input, textarea)').value === '{steps}'")
     slot = "#pivotal_progress .pivotal-slot"
     before = page.locator(slot).first.get_attribute("data-pivotal-run")
     page.locator("#pivotal_start").click()
-    page.wait_for_function("""([slot, before]) => document.querySelector(slot).dataset.pivotalRun !== before
-                              && document.querySelector(`${slot} .pivotal-badge:is(.pivotal-finished, .pivotal-failed)`)""",
-                           arg=[slot, before])
+    wait_until(page, """document.querySelector(arg[0]).dataset.pivotalRun !== arg[1]
+        && document.querySelector(`${arg[0]} .pivotal-badge:is(.pivotal-finished, .pivotal-failed)`)""", [slot, before])
     progress = page.locator("#pivotal_progress")
     assert progress.locator(".pivotal-badge").first.inner_text() == "Finished", progress.first.inner_text()
     show_tab(page, "txt2img")

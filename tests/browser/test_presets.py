@@ -2,7 +2,7 @@
 
 import pytest
 
-from .conftest import ROOT, fill, unfold, write
+from .conftest import ROOT, fill, unfold, wait_until, write
 from .test_train_tab import submitted_rows
 
 pytestmark = pytest.mark.browser
@@ -28,7 +28,7 @@ def test_a_preset_fills_the_form_in_and_a_foreign_file_does_too(webui, screensho
     write(page.locator("#pivotal_run_file textarea"), text)
     page.locator("#pivotal_from_run_file").click()
     page.locator(".pivotal-changes", has_text="Read from OneTrainer").first.wait_for()
-    page.wait_for_function("JSON.parse(document.querySelector('#pivotal_embeddings textarea').value).length === 2")
+    wait_until(page, "JSON.parse(document.querySelector('#pivotal_embeddings textarea').value).length === 2")
     assert [one["placeholder"] for one in submitted_rows(page)] == ["zkmara", "zkstyle"]
     screenshot(page, "imported")
     page.close()

@@ -4,7 +4,7 @@ import pytest
 
 from fake_host import write_dataset
 
-from .conftest import field_of, fill, show_tab, write
+from .conftest import field_of, fill, show_tab, wait_until, write
 
 pytestmark = pytest.mark.browser
 
@@ -41,9 +41,8 @@ def order(page) -> list[str]:
 
 
 def wait_for_order(page, *names: str) -> None:
-    page.wait_for_function(
-        "names => JSON.stringify(Array.from(document.querySelectorAll('#pivotal_queue [data-state=waiting] .pivotal-queue-name'))"
-        ".map(e => e.innerText)) === JSON.stringify(names)", arg=list(names))  # fmt: skip
+    waiting = "document.querySelectorAll('#pivotal_queue [data-state=waiting] .pivotal-queue-name')"
+    wait_until(page, f"JSON.stringify(Array.from({waiting}).map(e => e.innerText)) === JSON.stringify(arg)", list(names))
 
 
 def test_runs_wait_are_moved_edited_worked_and_remembered(webui, page, screenshot):
@@ -72,7 +71,7 @@ def test_runs_wait_are_moved_edited_worked_and_remembered(webui, page, screensho
     row(page, "first").get_by_text("Remove", exact=True).click()
     wait_for_order(page, NAME, "renamed")
     page.locator("#pivotal_queue").get_by_text("Start the queue", exact=True).click()
-    page.wait_for_function("document.querySelectorAll('#pivotal_queue [data-state=finished]').length === 2")
+    wait_until(page, "document.querySelectorAll('#pivotal_queue [data-state=finished]').length === 2")
     row(page, "renamed").get_by_text("Details", exact=True).click()
     page.locator(".pivotal-queue-details .pivotal-log").wait_for()
     details = page.locator(".pivotal-queue-details")
@@ -86,10 +85,10 @@ def test_runs_wait_are_moved_edited_worked_and_remembered(webui, page, screensho
     screenshot(page, "history_dark")
 
     write(page.locator("#pivotal_queue [data-pivotal-ask=search]"), "bold")
-    page.wait_for_function("document.querySelectorAll('#pivotal_queue [data-state=finished]').length === 1")
+    wait_until(page, "document.querySelectorAll('#pivotal_queue [data-state=finished]').length === 1")
     assert page.locator("#pivotal_queue [data-state=finished] .pivotal-queue-name").inner_text() == NAME
     page.locator("#pivotal_queue [data-pivotal-ask=state]").select_option("failed")
-    page.wait_for_function("document.querySelectorAll('#pivotal_queue [data-state=finished]').length === 0")
+    wait_until(page, "document.querySelectorAll('#pivotal_queue [data-state=finished]').length === 0")
 
 
 def test_one_recipe_is_added_over_folders_from_the_page(webui, page):
@@ -107,8 +106,8 @@ def test_one_recipe_is_added_over_folders_from_the_page(webui, page):
     wait_for_order(page, "recipe", "one", "two")
     for name in ("recipe", "one", "two"):
         row(page, name).get_by_text("Remove", exact=True).click()
-        page.wait_for_function("name => !Array.from(document.querySelectorAll('#pivotal_queue .pivotal-queue-name'))"
-                               ".some(e => e.innerText === name)", arg=name)  # fmt: skip
+        wait_until(page, "!Array.from(document.querySelectorAll('#pivotal_queue .pivotal-queue-name'))"
+                         ".some(e => e.innerText === arg)", name)  # fmt: skip
     assert made["state"] == "waiting"
 
 
@@ -133,7 +132,7 @@ def test_a_second_press_on_train_waits_and_a_stopped_run_is_continued(webui, pag
     wait_for_order(page, "next", "pressed")
     row(page, "long").get_by_text("Continue", exact=True).click()
     page.locator("#pivotal_queue [data-state=running]").wait_for()
-    page.wait_for_function("/step [1-9]/.test(document.querySelector('#pivotal_queue [data-state=running]').innerText)")
+    wait_until(page, "/step [1-9]/.test(document.querySelector('#pivotal_queue [data-state=running]').innerText)")
     webui.ask("job/stop", {})
     page.locator("#pivotal_queue [data-state=stopped]").wait_for()
     assert order(page) == ["next", "pressed"]

@@ -6,7 +6,7 @@ import pytest
 
 from fake_host import write_dataset
 
-from .conftest import fill, show_tab, unfold, write
+from .conftest import fill, show_tab, unfold, wait_until, write
 
 pytestmark = pytest.mark.browser
 
@@ -69,10 +69,10 @@ def test_rows_reach_the_server_as_they_are_shown(page):
     unfold(page, "run_file")
     page.locator("#pivotal_to_run_file").click()
     text = page.locator("#pivotal_run_file textarea")
-    page.wait_for_function("document.querySelector('#pivotal_run_file textarea').value.includes('näher')")
+    wait_until(page, "document.querySelector('#pivotal_run_file textarea').value.includes('näher')")
     text.fill(text.input_value().replace("näher", "ferner"))
     page.locator("#pivotal_from_run_file").click()
-    page.wait_for_function("""document.querySelector('#pivotal_embeddings_0_placeholder input').value === 'ferner "x"'""")
+    wait_until(page, """document.querySelector('#pivotal_embeddings_0_placeholder input').value === 'ferner "x"'""")
     assert page.locator("#pivotal_embeddings_0_fill select").input_value() == "stretch"
 
 
@@ -96,7 +96,7 @@ def test_all_errors_are_shown_at_once_each_under_its_field(webui, page, screensh
     problem(page, "embeddings.1.token_count").wait_for(state="detached")
     fill(page, "optimizer.learning_rate", "nan")
     page.locator("#pivotal_start").click()
-    page.wait_for_function("document.querySelector('#pivotal_optimizer_learning_rate .pivotal-problem')"
+    wait_until(page, "document.querySelector('#pivotal_optimizer_learning_rate .pivotal-problem')"
                            ".innerText.includes('finite')")  # fmt: skip
     problem(page, "embeddings.0.token_count").wait_for()
     assert webui.ask("job")["state"] not in ("running", "stopping") and before == webui.ask("job")["id"]  # nothing was started
@@ -115,7 +115,7 @@ def test_a_run_is_seen_in_every_page_and_stopped_from_any(webui, images, page, s
     fill_run(page, images)
     page.locator("#pivotal_start").click()
     page.locator("#pivotal_progress .pivotal-badge.pivotal-running").wait_for()
-    page.wait_for_function("/step [1-9]/.test(document.querySelector('#pivotal_progress .pivotal-phase').innerText)")
+    wait_until(page, "/step [1-9]/.test(document.querySelector('#pivotal_progress .pivotal-phase').innerText)")
     second = webui.open_tab("Train")
     second.locator("#pivotal_progress .pivotal-badge.pivotal-running").wait_for()
     second.locator(".pivotal-part-chart svg").wait_for()
@@ -149,8 +149,8 @@ def test_tokens_are_counted_as_one_types(page):
     show_tab(page, "Tools")
     unfold(page, "count")
     write(page.locator("#pivotal_count textarea"), "a cat sat")
-    page.wait_for_function("document.querySelector('#pivotal_count').innerText.includes('3/75')")
+    wait_until(page, "document.querySelector('#pivotal_count').innerText.includes('3/75')")
     show_tab(page, "New run")
     fill(page, "embeddings.0.initial_text", "two words")
     fill(page, "embeddings.0.token_count", "4")
-    page.wait_for_function("document.querySelector('#pivotal_embeddings_0_initial_text').innerText.includes('2')")
+    wait_until(page, "document.querySelector('#pivotal_embeddings_0_initial_text').innerText.includes('2')")

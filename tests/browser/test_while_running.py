@@ -8,7 +8,7 @@ import pytest
 
 from fake_host import write_dataset
 
-from .conftest import show_tab, write
+from .conftest import show_tab, wait_until, write
 
 pytestmark = pytest.mark.browser
 
@@ -41,10 +41,10 @@ def step_shown(page):
 
 
 def wait_for_steps(page, more=1):
-    page.wait_for_function("/step [1-9]/.test((document.querySelector('#pivotal_progress .pivotal-phase') || {}).innerText)")
+    wait_until(page, "/step [1-9]/.test(document.querySelector('#pivotal_progress .pivotal-phase').innerText)")
     now = step_shown(page)
     step = "(/step (\\d+)/.exec(document.querySelector('#pivotal_progress .pivotal-phase').innerText) || [])[1]"
-    page.wait_for_function(f"Number({step}) >= {now + more}")
+    wait_until(page, f"Number({step}) >= {now + more}")
 
 
 def generate(page):
@@ -54,7 +54,7 @@ def generate(page):
     number.fill("2")
     number.blur()
     page.locator("#txt2img_generate").click()
-    page.wait_for_function("document.querySelector('#html_info_txt2img').innerText.startsWith('a green cat')")
+    wait_until(page, "document.querySelector('#html_info_txt2img').innerText.startsWith('a green cat')")
     show_tab(page, "Train")
 
 
@@ -105,7 +105,7 @@ def test_samples_are_enlarged_compared_pinned_and_filtered(webui, page, screensh
     start(webui, length={"steps": 6}, samples={"every_steps": 2, "steps": 1, "size": 64,
                                                "prompts": ["a zkwatched <b>cat</b>", "a dog 🐶"]})
     page.locator("#pivotal_progress .pivotal-badge.pivotal-finished").wait_for()
-    page.wait_for_function("document.querySelectorAll('#pivotal_samples .pivotal-samples tbody tr').length === 3")
+    wait_until(page, "document.querySelectorAll('#pivotal_samples .pivotal-samples tbody tr').length === 3")
     assert [text.strip() for text in page.locator(".pivotal-newest figcaption").all_inner_texts()] == [
         "a zkwatched <b>cat</b>", "a dog 🐶"]
     screenshot(page, "samples")
@@ -117,7 +117,7 @@ def test_samples_are_enlarged_compared_pinned_and_filtered(webui, page, screensh
                       ("ArrowUp", "step 6: a zkwatched <b>cat</b>")):
         page.keyboard.press(key)
         assert caption.inner_text() == text, key
-    page.wait_for_function("document.querySelector('.pivotal-pair img').naturalWidth === 64")
+    wait_until(page, "document.querySelector('.pivotal-pair img').naturalWidth === 64")
     page.locator("#pivotal_overlay").get_by_role("button", name="Compare").click()
     assert caption.inner_text() == "before training: a zkwatched <b>cat</b> | step 6: a zkwatched <b>cat</b>"
     page.locator(".pivotal-divide").fill("25")
@@ -128,7 +128,7 @@ def test_samples_are_enlarged_compared_pinned_and_filtered(webui, page, screensh
     assert page.locator("#pivotal_overlay").count() == 0
     page.locator(".pivotal-pin img").wait_for()
     page.locator(".pivotal-samples-head select").select_option("1")
-    page.wait_for_function("document.querySelectorAll('.pivotal-newest img').length === 1")
+    wait_until(page, "document.querySelectorAll('.pivotal-newest img').length === 1")
     assert page.locator(".pivotal-newest figcaption").inner_text() == "a dog 🐶"
     page.reload()
     show_tab(page, "Train")
