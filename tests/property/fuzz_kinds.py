@@ -176,8 +176,9 @@ def read_page(path: Path) -> object:
     if not (path.parent / "a.png").exists():
         (path.parent / "a.png").write_bytes(_PLAIN)
     opened = Opened(open_place(str(path.parent)), path.parent / "scratch", len)
-    opened.count_more()
-    return opened.counts(Filter()), opened.tags(Filter(search="cat")), [opened.trouble(found) for found in opened.images()]
+    shown = opened.shown
+    shown.count_more()
+    return shown.counts(Filter()), shown.tags(Filter(search="cat")), [opened.trouble(found) for found in opened.images()]
 
 
 def requests(folder: Path) -> Kind:

@@ -111,25 +111,25 @@ class DatasetRoutes:
         page, size = number(body, "page", 1, 1, 1_000_000), number(body, "size", 50, 1, _MOST_SHOWN)
 
         def shown() -> dict[str, Any]:
-            chosen = opened.chosen(chosen_by)
+            chosen = opened.shown.chosen(chosen_by)
             lines = [_line(opened, image.name) for image in chosen[(page - 1) * size:page * size]]
-            uncounted = opened.count_more()  # before the counts, which are of what is known
-            return {"images": lines, "found": len(chosen), "counts": opened.counts(chosen_by), "uncounted": uncounted,
-                    "undo": opened.undoes}
+            uncounted = opened.shown.count_more()  # before the counts, which are of what is known
+            return {"images": lines, "found": len(chosen), "counts": opened.shown.counts(chosen_by), "uncounted": uncounted,
+                    "undo": opened.captions.undoes}
 
         return await run_in_threadpool(shown)
 
     async def tags(self, asked: Asked) -> Any:
         """In how many captions each tag stands."""
         body, opened = self._opened(asked)
-        found = await run_in_threadpool(opened.tags, filter_from(body))
+        found = await run_in_threadpool(opened.shown.tags, filter_from(body))
         return {"tags": [{"tag": tag, "count": count} for tag, count in found]}
 
     async def caption(self, asked: Asked) -> Any:
         """Writes one caption."""
         _, opened = self._opened(asked)
         name, old = asked.body["name"], asked.sent.get("old")
-        await run_in_threadpool(opened.save, name, asked.body["text"], old)
+        await run_in_threadpool(opened.captions.save, name, asked.body["text"], old)
         return _line(opened, name)
 
     async def change(self, asked: Asked) -> Any:
@@ -137,7 +137,8 @@ class DatasetRoutes:
         body, opened = self._opened(asked)
         settings = settings_in(EditCaptions, body)
         change = Change(settings.action, settings.find, settings.text, settings.is_regular, settings.any_case)
-        made = await run_in_threadpool(opened.preview if settings.preview else opened.apply, change, filter_from(body))
+        do = opened.captions.preview if settings.preview else opened.captions.apply
+        made = await run_in_threadpool(do, change, filter_from(body))
         examples = [f"{one.name}: {_short(one.old)} → {_short(one.new)}" for one in made.changes[:_EXAMPLES]]
         verb = "would change" if settings.preview else "changed"
         text = "\n".join([f"{len(made.changes)} of {made.looked_at} captions {verb}.", *examples])
@@ -146,7 +147,7 @@ class DatasetRoutes:
     async def undo(self, asked: Asked) -> Any:
         """Takes the last change of captions back."""
         _, opened = self._opened(asked)
-        return _undone(await run_in_threadpool(opened.undo), "captions")
+        return _undone(await run_in_threadpool(opened.captions.undo), "captions")
 
     async def undo_masks(self, asked: Asked) -> Any:
         """Puts the masks back that the last automatic ones replaced."""
@@ -241,7 +242,7 @@ def settings_in(section: type[T], body: Mapping[str, Any]) -> T:
 def _line(opened: Opened, name: str) -> dict[str, Any]:
     image = opened.image(name)
     path = opened.place.folder / name
-    is_shown, tokens = not opened.trouble(image), opened.tokens(image)  # one that leads out of the folder is not
+    is_shown, tokens = not opened.trouble(image), opened.shown.tokens(image)  # one that leads out of the folder is not
     return {"name": name, "width": image.size[1], "height": image.size[0], "caption": image.caption, "tokens": tokens,
             "trouble": opened.trouble(image) or image.caption_trouble, "same": opened.same.get(name, ())[:_EXAMPLES],
             "near": (opened.near or {}).get(name, ())[:_EXAMPLES], "thumbnail": sign(path) if is_shown else None,

@@ -14,9 +14,10 @@ from pivotal.tools.dataset.filters import KINDS, Filter, filter_from, number
 from pivotal.tools.dataset.former_masks import WHAT as UNDOES_MASKS
 from pivotal.tools.dataset.index import UNKNOWN, Found
 from pivotal.tools.dataset.mask_files import mask_size
-from pivotal.tools.dataset.opened import LONGEST_EDITED, Opened
+from pivotal.tools.dataset.opened import Opened
 from pivotal.tools.dataset.places import ENDINGS
 from pivotal.tools.dataset.settings import CaptionImages, EditCaptions, MaskImages, PrepareImages
+from pivotal.tools.dataset.shown import LONGEST_EDITED
 from pivotal.tools.dataset.work import WorkView
 from pivotal.ui.dataset_forms import fields_html
 from pivotal.ui.gradio_compat import slot
@@ -40,7 +41,7 @@ def dataset_version(datasets: Datasets, query: Query) -> str:
     opened = _opened(datasets, query)
     if opened is None:
         return f"none:{datasets.work.view().version}"
-    return f"{opened.place.folder}:{opened.version}:{opened.count_more()}:{datasets.work.view().version}"
+    return f"{opened.place.folder}:{opened.version}:{opened.shown.count_more()}:{datasets.work.view().version}"
 
 
 def dataset_html(datasets: Datasets, query: Query) -> str:
@@ -58,7 +59,7 @@ def dataset_html(datasets: Datasets, query: Query) -> str:
         filter_, page = filter_from(query), number(query, "page", 1, 1, 1_000_000)
     except PivotalError as error:
         filter_, page, problem = Filter(), 1, f'<div class="pivotal-error">{escape(str(error))}</div>'
-    chosen = opened.chosen(filter_)
+    chosen = opened.shown.chosen(filter_)
     pages = max(1, -(-len(chosen) // _PER_PAGE))
     page = min(page, pages)
     shown = chosen[(page - 1) * _PER_PAGE:page * _PER_PAGE]
@@ -116,7 +117,7 @@ def _open_form(opened: Opened | None) -> str:
 
 
 def _filters(opened: Opened, filter_: Filter) -> str:
-    counts, left = opened.counts(filter_), opened.count_more()
+    counts, left = opened.shown.counts(filter_), opened.shown.count_more()
     lines = []
     for kind, words in KINDS.items():
         count = f"{counts[kind]:,}"
@@ -151,7 +152,7 @@ def _tags(opened: Opened, filter_: Filter, are_shown: bool) -> str:
         lines.append('<button type="button" class="pivotal-small-button" data-pivotal-ask="tag" value="" aria-pressed="true">'
                      f"{escape(filter_.tag[:80])} ✕</button>")
     if are_shown:
-        found = opened.tags(filter_)
+        found = opened.shown.tags(filter_)
         lines += [f'<button type="button" class="pivotal-small-button" data-pivotal-ask="tag" value="{escape(tag, quote=True)}">'
                   f"{escape(tag[:80])} <b>{count}</b></button>" for tag, count in found[:_TAGS_SHOWN]]
         lines.append(f'<span class="pivotal-note">{len(found):,} tags</span>')
@@ -191,7 +192,7 @@ def _work(view: WorkView) -> str:
 
 
 def _undo(opened: Opened) -> str:
-    what = [(opened.undoes[:80], "undo")] if opened.undoes else []
+    what = [(opened.captions.undoes[:80], "undo")] if opened.captions.undoes else []
     what += [(UNDOES_MASKS, "masks/undo")] if opened.undoes_masks else []
     buttons = "".join(_button(f"Undo: {words}", post) for words, post in what)
     return f'<div class="pivotal-dataset-line" data-pivotal-form>{buttons}</div>' if what else ""
@@ -220,7 +221,7 @@ def _card(opened: Opened, image: Found, filter_: Filter) -> str:
 
 
 def _facts(opened: Opened, image: Found, filter_: Filter) -> str:
-    tokens = opened.tokens(image) if len(image.caption or "") <= LONGEST_EDITED else None
+    tokens = opened.shown.tokens(image) if len(image.caption or "") <= LONGEST_EDITED else None
     facts = [] if image.size == UNKNOWN else [f"{image.size[1]}×{image.size[0]}"]
     facts += [f"{tokens} tokens"] if tokens is not None else []
     marks = []

@@ -80,7 +80,7 @@ def opened(tmp_path):
 
 
 def names(opened, **query):
-    return [found.name for found in opened.chosen(Filter(**query))]
+    return [found.name for found in opened.shown.chosen(Filter(**query))]
 
 
 def test_filters_show_what_they_say(opened):
@@ -91,9 +91,9 @@ def test_filters_show_what_they_say(opened):
     assert names(opened, kind="same") == ["a.png", "copy.png"]
     assert names(opened, kind="corrupt") == ["text.png"]
     assert names(opened, search="CAT") == ["a.png"] and names(opened, tag="hat") == ["a.png"] and names(opened, tag="cat") == []
-    assert opened.counts(Filter(tokens=4)) == {"": 6, "uncaptioned": 4, "cut": 1, "small": 1, "same": 2, "near": 0, "corrupt": 1,
-                                               "unmasked": 6}
-    assert opened.count_more() == 0
+    assert opened.shown.counts(Filter(tokens=4)) == {"": 6, "uncaptioned": 4, "cut": 1, "small": 1, "same": 2, "near": 0,
+                                                     "corrupt": 1, "unmasked": 6}
+    assert opened.shown.count_more() == 0
 
 
 def test_comparing_finds_likeness_and_damage(opened):
@@ -136,12 +136,12 @@ def test_flat_images_of_different_colours_are_not_alike(tmp_path):
 def test_a_preview_writes_nothing_and_what_is_applied_is_undone(opened):
     folder = opened.place.folder
     change = Change("replace", "a", "b")
-    assert [one.name for one in opened.preview(change, Filter()).changes] == ["a.png"]
+    assert [one.name for one in opened.captions.preview(change, Filter()).changes] == ["a.png"]
     assert (folder / "a.txt").read_text(encoding="utf-8") == "red cat, hat"
-    assert len(opened.apply(Change("prefix", text="x "), Filter()).changes) == 6
+    assert len(opened.captions.apply(Change("prefix", text="x "), Filter()).changes) == 6
     assert (folder / "copy.txt").read_text(encoding="utf-8") == "x "
-    assert opened.undoes == "prefix 'x '"
-    assert len(opened.undo().back) == 6
+    assert opened.captions.undoes == "prefix 'x '"
+    assert len(opened.captions.undo().back) == 6
     assert not (folder / "copy.txt").exists() and (folder / "a.txt").read_text(encoding="utf-8") == "red cat, hat"
 
 
@@ -149,20 +149,20 @@ def test_one_write_protected_caption_does_not_hold_the_others_up(opened):
     folder = opened.place.folder
     (folder / "a.txt").chmod(0o444)
     with pytest.raises(DatasetError, match=r"1 of 2 captions were written. a.txt is write-protected"):
-        opened.apply(Change("replace", "e", "E"), Filter())
+        opened.captions.apply(Change("replace", "e", "E"), Filter())
     (folder / "a.txt").chmod(0o644)
     assert (folder / "other.txt").read_text(encoding="utf-8") == "onE two thrEE four fivE"
     assert (folder / "a.txt").read_text(encoding="utf-8") == "red cat, hat"
     assert opened.image("other.png").caption == "onE two thrEE four fivE"
-    undone = opened.undo()
+    undone = opened.captions.undo()
     assert undone.back == ("other.png",) and undone.left == ("a.png",)
 
 
 def test_an_edit_does_not_overwrite_what_another_program_wrote(opened):
     (opened.place.folder / "a.txt").write_text("from elsewhere", encoding="utf-8")
     with pytest.raises(DatasetError, match="changed meanwhile"):
-        opened.save("a.png", "mine", old="red cat, hat")
+        opened.captions.save("a.png", "mine", old="red cat, hat")
     opened.refresh()
     assert opened.image("a.png").caption == "from elsewhere"
-    opened.save("a.png", "mine", old="from elsewhere")
+    opened.captions.save("a.png", "mine", old="from elsewhere")
     assert (opened.place.folder / "a.txt").read_text(encoding="utf-8") == "mine"

@@ -35,7 +35,7 @@ def edit_captions(settings: EditCaptions) -> Report:
     with tempfile.TemporaryDirectory() as scratch:
         opened = _opened(settings.folder, settings.subfolders, settings.ending, Path(scratch))
         change = Change(settings.action, settings.find, settings.text, settings.is_regular, settings.any_case)
-        made = opened.preview(change, Filter()) if settings.preview else opened.apply(change, Filter())
+        made = opened.captions.preview(change, Filter()) if settings.preview else opened.captions.apply(change, Filter())
     examples = " ".join(f"{one.name}: {(one.old or '')[:80]!r} -> {(one.new or '')[:80]!r}." for one in made.changes[:_SHOWN])
     verb = "would change" if settings.preview else "changed"
     return Report((), f"{len(made.changes)} of {made.looked_at} captions {verb}. {examples}".strip())
@@ -51,7 +51,7 @@ def caption_images(settings: CaptionImages) -> Report:
     with tempfile.TemporaryDirectory() as scratch:
         opened = _opened(settings.folder, settings.subfolders, settings.ending, Path(scratch))
         with captioner(settings, {}, settings.captioner) as describe:
-            return _done("captions", opened, lambda: opened.describing(describe, settings.place))
+            return _done("captions", opened, lambda: opened.captions.describing(describe, settings.place))
 
 
 def mask_images(settings: MaskImages) -> Report:

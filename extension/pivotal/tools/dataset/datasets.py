@@ -93,7 +93,8 @@ class Datasets:
 
         @contextmanager
         def ready() -> Iterator[Step]:
-            with captioner(settings, self._of_host(), name) as describe, opened.describing(describe, settings.place) as step:
+            with (captioner(settings, self._of_host(), name) as describe,
+                  opened.captions.describing(describe, settings.place) as step):
                 yield step
 
         self._start(f"Writing captions with {name}", opened, filter, lambda: self._at_the_host(ready))
@@ -140,7 +141,7 @@ class Datasets:
         self._start("Comparing images", opened, Filter(), opened.comparing)
 
     def _start(self, title: str, opened: Opened, filter: Filter, ready: Callable[[], AbstractContextManager[Step]]) -> None:
-        names = [image.name for image in opened.chosen(filter)]
+        names = [image.name for image in opened.shown.chosen(filter)]
         if not names:
             raise DatasetError("No image is shown, so there is nothing to do; choose another filter.")
         self.work.start(title, names, ready)
