@@ -1,4 +1,4 @@
-"""The WebUIs' own captioners, with stand-ins for the modules that A1111 1.10.1 and Forge have."""
+"""The WebUIs' own captioners, with stand-ins for the modules that A1111 1.10.1, Forge and SD.Next 058a7f0 have."""
 
 import sys
 from types import ModuleType, SimpleNamespace
@@ -11,6 +11,8 @@ from pivotal.hosts.a1111 import A1111Host
 from pivotal.hosts.captioning import Captioning, webui_captioners
 from pivotal.hosts.forge import ForgeHost
 from pivotal.hosts.reforge import ReforgeHost
+from pivotal.hosts.sdnext import SdnextHost
+from pivotal.hosts.sdnext_captioning import sdnext_captioners
 
 
 @pytest.fixture
@@ -46,3 +48,70 @@ def test_a_failed_captioner_is_no_caption(modules):
     modules.shared.interrogator.interrogate = lambda _: "a cat<error>"
     with pytest.raises(HostError, match="its own log"):
         webui_captioners()["Interrogate CLIP"](Image.new("RGB", (8, 8)))
+
+
+SDNEXT = {
+    "__init__": "",
+    "openclip": "def caption_image(image, clip_model, blip_model, mode, overrides=None):\n"
+                "    return f'{clip_model}, {blip_model}, {mode}: {image.mode} {image.size[0]} px '\n",
+    "tagger": "def load_model(model_name):\n    return model_name != 'absent'\n"
+              "def tag(image, model_name=None, **kwargs):\n    return f'1girl, {image.mode}, {model_name}{kwargs}'\n",
+    "vqa": "def caption(question='', system_prompt=None, prompt=None, image=None, model_name=None, **kwargs):\n"
+           "    image.thumbnail((8, 8))\n    return f'{question}, {system_prompt}, {prompt}, {model_name}: {image.mode}'\n",
+}
+
+
+@pytest.fixture
+def sdnext(monkeypatch, tmp_path):
+    """`modules.shared.opts`, with the names and defaults of its settings, and a package `modules.caption` beside it."""
+    package, shared = ModuleType("modules"), ModuleType("modules.shared")
+    (tmp_path / "caption").mkdir()
+    for name, text in SDNEXT.items():
+        (tmp_path / "caption" / f"{name}.py").write_text(text, encoding="utf-8")
+    package.__path__, package.shared = [str(tmp_path)], shared
+    shared.opts = SimpleNamespace(caption_openclip_model="ViT-L-14/openai", caption_openclip_blip_model="blip-base",
+                                  caption_openclip_mode="best", waifudiffusion_model="wd", caption_vlm_prompt="Describe",
+                                  caption_vlm_system="You caption", caption_vlm_model="Florence")
+    monkeypatch.setitem(sys.modules, "modules", package)
+    monkeypatch.setitem(sys.modules, "modules.shared", shared)
+    yield SimpleNamespace(opts=shared.opts, folder=tmp_path / "caption")
+    forget()
+
+
+def forget():
+    """As in a new process."""
+    for name in [name for name in sys.modules if name.startswith("modules.caption")]:
+        del sys.modules[name]
+
+
+def test_sdnext_offers_its_three_by_their_own_calls_and_settings(sdnext):
+    assert issubclass(SdnextHost, Captioning)
+    image = Image.new("RGB", (30, 20))
+    assert {name: describe(image) for name, describe in SdnextHost.captioners(None).items()} == {
+        "OpenCLiP": "ViT-L-14/openai, blip-base, best: RGB 30 px", "Tagger": "1girl, RGB, wd{}",
+        "VLM Caption": "Describe, You caption, None, Florence: RGB"}
+    assert image.size == (30, 20), "SD.Next's VLM shrinks the image that it is given"
+    forget()
+    (sdnext.folder / "vqa.py").unlink()
+    assert list(sdnext_captioners()) == ["OpenCLiP", "Tagger"]
+
+
+@pytest.mark.parametrize(("name", "told"), [
+    ("OpenCLiP", "CLIP error: <class 'OSError'>"), ("Tagger", "Exception <class 'OSError'>"), ("VLM Caption", "error"),
+    ("VLM Caption", "Error: Please enter a question or instruction in the Prompt field."), ("VLM Caption", "")])
+def test_what_sdnext_says_in_place_of_a_caption_is_none(sdnext, name, told):
+    for file in ("openclip", "tagger", "vqa"):
+        (sdnext.folder / f"{file}.py").write_text(f"def caption_image(*given, **more):\n    return {told!r}\n"
+                                                  "load_model, tag, caption = bool, caption_image, caption_image\n", "utf-8")
+    with pytest.raises(HostError, match="its own log has the reason"):
+        sdnext_captioners()[name](Image.new("RGB", (8, 8)))
+
+
+def test_a_tagger_that_sdnext_cannot_load_is_told_and_an_image_without_tags_is_none(sdnext):
+    sdnext.opts.waifudiffusion_model = "absent"  # its tag() returns "" then, as for an image that has no tags
+    with pytest.raises(HostError, match="absent"):
+        sdnext_captioners()["Tagger"](Image.new("RGB", (8, 8)))
+    sdnext.opts.waifudiffusion_model = "wd"
+    (sdnext.folder / "tagger.py").write_text("load_model, tag = bool, lambda *given: ''\n", encoding="utf-8")
+    forget()
+    assert sdnext_captioners()["Tagger"](Image.new("RGB", (8, 8))) == ""

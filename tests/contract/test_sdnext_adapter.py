@@ -216,6 +216,27 @@ def test_interrupt_stops_the_run_also_after_the_host_has_forgotten_it(webui):
     assert host.run(host.stop_requested) is False
 
 
+def test_the_hosts_own_progress_follows_a_run_and_is_given_back(webui):
+    host, _ = detect()
+    state, progress, seen = webui.shared.state, webui.progress, []
+
+    def work():
+        for step in (1, 3):
+            host.show_progress(step, 4, seconds=step * 10.0)
+            share = state.sampling_step / state.sampling_steps  # api_progress, with one job
+            spent = time.time() - state.time_start
+            seen.append((progress.current_task, state.job, share, round(spent / share - spent, 1), state.textinfo))
+            state.begin("txt2img")  # a prompt begins to wait: it names the job before it has the lock
+            state.begun -= 1
+
+    host.run(work)
+    assert seen == [("task(pivotal)", "Pivotal training", 0.25, 30.0, "Pivotal: step 1 of 4"),
+                    ("task(pivotal)", "Pivotal training", 0.75, 10.0, "Pivotal: step 3 of 4")]
+    assert (progress.current_task, state.job, state.sampling_steps, state.sampling_step) == (None, "", 0, 0)
+    host.show_progress(2, 4, 2.0)  # without the lock it is somebody else's
+    assert (progress.current_task, state.job, state.sampling_step) == (None, "", 0)
+
+
 def waiting(webui, work):
     """A thread that does `work` as soon as it has the lock."""
     begun = threading.Event()

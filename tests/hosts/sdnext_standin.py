@@ -1,6 +1,7 @@
 """A small stand-in of SD.Next's `modules` package, as seen with 058a7f0; tests/host drives the real one."""
 
 import threading
+import time
 import types
 from pathlib import Path
 
@@ -15,17 +16,19 @@ from pivotal.models.build import build_model
 from tiny import tiny_tensors
 
 MODULES = ("call_queue", "devices", "lora", "lora.lora_common", "lora.lora_load", "modeldata", "paths", "processing",
-           "processing_diffusers", "prompt_parser_diffusers", "script_callbacks", "sd_checkpoint", "sd_models",
+           "processing_diffusers", "progress", "prompt_parser_diffusers", "script_callbacks", "sd_checkpoint", "sd_models",
            "sd_models_utils", "shared")
 
 
 class State:
-    """The part of shared_state.State that jobs and Interrupt go through."""
+    """The part of shared_state.State that jobs, their progress and Interrupt go through."""
 
     interrupted, job, begun = False, "", 0
 
     def begin(self, title="", task_id=0, api=None):
         self.job, self.interrupted = title, False
+        self.job_no, self.job_count, self.sampling_step, self.sampling_steps, self.textinfo = 0, 1, 0, 0, None
+        self.time_start = time.time()
         self.begun += 1
         return f"id{self.begun}"
 
@@ -149,6 +152,8 @@ class SdNext:
                                                  diffusers_enable_embed=True, lora_fuse_native=True, lora_apply_te=False)
         self.shared.cmd_opts = types.SimpleNamespace(lora_dir=str(self.loras))
         self.paths.data_path, self.devices.device = str(folder), torch.device("cpu")
+        self.progress.current_task = None
+        self.progress.start_task = lambda task: setattr(self.progress, "current_task", task)
         self.call_queue.queue_lock = threading.Lock()  # as the host's: not re-entrant, and no queue
         self.sd_models.reload_model_weights = self.reload
         self.sd_models.disable_offload = self.disable_offload

@@ -9,10 +9,9 @@ Forge's and reForge's samplers ask for models and patches of their own. tests/ho
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
 
 from PIL import Image
 
@@ -26,52 +25,23 @@ from pivotal.hosts.a1111_model import (
     refuse_what_cannot_be_shared,
     take_out_networks,
 )
-from pivotal.hosts.a1111_queue import TASK, Turn
 from pivotal.hosts.a1111_refresh import forget_prompts, refresh_embeddings, refresh_networks
 from pivotal.hosts.a1111_text import prompt_context, tokenizers
-from pivotal.hosts.captioning import Describe, webui_captioners
-from pivotal.hosts.checkpoint_list import by_name
-from pivotal.hosts.folders import webui_folders
-from pivotal.hosts.own_tokenizer import OwnTokenizer
-from pivotal.hosts.protocol import Checkpoint, Folders, NetworkReader, PromptContext
+from pivotal.hosts.protocol import Checkpoint, NetworkReader, PromptContext
+from pivotal.hosts.webui import WebuiHost
 from pivotal.models.diffusion import Conditioning, DiffusionModel
 from pivotal.models.generate import GenerateSettings
 
-T = TypeVar("T")
 
-
-class A1111Host:
+class A1111Host(WebuiHost[Guard]):
     """See hosts.protocol.Host."""
 
     name = "a1111"
-    progress_task = TASK
     reads_bundles = True  # since 1.7.0
     network_reader = NetworkReader()
 
-    def __init__(self) -> None:
-        self._turn = Turn()
-        self._guard: Guard | None = None  # while a model is lent
-        self._own_tokenizer = OwnTokenizer(self.folders)  # when the host has none yet
-
     def checkpoint(self) -> Checkpoint | None:
         return described()
-
-    def checkpoints(self) -> Sequence[str]:
-        return list(by_name())
-
-    def folders(self) -> Folders:
-        return webui_folders()
-
-    def run(self, work: Callable[[], T]) -> T:
-        with self._turn.job():
-            return work()
-
-    def stop_requested(self) -> bool:
-        return self._turn.interrupted()
-
-    def show_progress(self, step: int, of: int, seconds: float) -> None:
-        """See hosts.progress."""
-        self._turn.show(step, of, seconds)
 
     @contextmanager
     def borrow(self, checkpoint: str) -> Iterator[DiffusionModel]:
@@ -88,9 +58,6 @@ class A1111Host:
             finally:
                 self._guard = None
 
-    def changed(self) -> str | None:
-        return None if self._guard is None else self._guard.changed()
-
     def let_through(self) -> None:
         guard = self._guard
         # Prompts would have the chosen checkpoint loaded in place of ours; they wait, as they do without this.
@@ -102,10 +69,6 @@ class A1111Host:
 
     def prompt_context(self) -> PromptContext:
         return prompt_context(family_of, self._own_tokenizer)
-
-    def captioners(self) -> Mapping[str, Describe]:
-        """See hosts.captioning."""
-        return webui_captioners()
 
     def samplers(self) -> Sequence[str]:
         """See hosts.drawing."""

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
 
-from pivotal.hosts.a1111_queue import TASK, Turn
-from pivotal.hosts.captioning import Describe, webui_captioners
-from pivotal.hosts.checkpoint_list import by_name, listed_name
-from pivotal.hosts.folders import webui_folders
+from pivotal.hosts.checkpoint_list import listed_name
 from pivotal.hosts.forge_bundles import UNKNOWN_KEYS, reads_bundles
 from pivotal.hosts.forge_checkpoint import loaded_model, needs_reload, selected, switched_to
 from pivotal.hosts.forge_guard import Guard
 from pivotal.hosts.forge_model import family_of, input_blocks, model_over, refuse_what_cannot_be_shared, take_out_networks
 from pivotal.hosts.forge_refresh import forget_prompts, let_go_of_files, refresh_embedding, refresh_networks
 from pivotal.hosts.forge_text import engines, tokenizers
-from pivotal.hosts.own_tokenizer import OwnTokenizer
-from pivotal.hosts.protocol import Checkpoint, Folders, NetworkReader, PromptContext
+from pivotal.hosts.protocol import Checkpoint, NetworkReader, PromptContext
 from pivotal.hosts.unloaded import unloaded
+from pivotal.hosts.webui import WebuiHost
 from pivotal.models.diffusion import DiffusionModel
 
-T = TypeVar("T")
 
-
-class ForgeHost:
+class ForgeHost(WebuiHost[Guard]):
     """See hosts.protocol.Host.
 
     All is done in the calling thread, under the queue's lock: the host's main thread serves its page's generations only,
@@ -33,15 +27,9 @@ class ForgeHost:
     """
 
     name = "forge"
-    progress_task = TASK
     # packages_3rdparty/comfyui_lora_collection/lora.py, load_lora.
     network_reader = NetworkReader(dict.fromkeys(("oft", "boft", "ia3"), "Forge leaves its files out, as it does not know them"),
                                    most_bundled=UNKNOWN_KEYS)
-
-    def __init__(self) -> None:
-        self._turn = Turn()
-        self._guard: Guard | None = None  # while a model is lent
-        self._own_tokenizer = OwnTokenizer(self.folders)  # when the host has none yet
 
     @property
     def reads_bundles(self) -> bool:
@@ -60,23 +48,6 @@ class ForgeHost:
             return Checkpoint(name, path, family_of(model), input_blocks(model))
         return unloaded(name, path)
 
-    def checkpoints(self) -> Sequence[str]:
-        return list(by_name())
-
-    def folders(self) -> Folders:
-        return webui_folders()
-
-    def run(self, work: Callable[[], T]) -> T:
-        with self._turn.job():
-            return work()
-
-    def stop_requested(self) -> bool:
-        return self._turn.interrupted()
-
-    def show_progress(self, step: int, of: int, seconds: float) -> None:
-        """See hosts.progress."""
-        self._turn.show(step, of, seconds)
-
     @contextmanager
     def borrow(self, checkpoint: str) -> Iterator[DiffusionModel]:
         assert self._turn.mine, "borrow is for inside of run"
@@ -94,9 +65,6 @@ class ForgeHost:
             finally:
                 self._guard = None
 
-    def changed(self) -> str | None:
-        return None if self._guard is None else self._guard.changed()
-
     def let_through(self) -> None:
         # A prompt would have another checkpoint loaded in place of ours; it waits, as it does without this.
         if self._guard is not None and not needs_reload():
@@ -109,10 +77,6 @@ class ForgeHost:
             # A copy made in one go: another thread may be reading the folder anew.
             known |= {name: embedding.vectors for name, embedding in list(engine.embeddings.word_embeddings.items())}
         return PromptContext(tokenizers(model) or {"clip_l": self._own_tokenizer()}, known)
-
-    def captioners(self) -> Mapping[str, Describe]:
-        """See hosts.captioning."""
-        return webui_captioners()
 
     def refresh(self, artifact: Path) -> None:
         with self._turn.locked():

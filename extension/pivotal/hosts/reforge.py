@@ -7,23 +7,17 @@ Forge before August 2024 is built in the same way.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
 
 from pivotal.hosts.a1111_checkpoint import described, is_chosen, switched_to
-from pivotal.hosts.a1111_queue import TASK, Turn
 from pivotal.hosts.a1111_refresh import forget_prompts, refresh_embeddings
 from pivotal.hosts.a1111_text import prompt_context, tokenizers
-from pivotal.hosts.captioning import Describe, webui_captioners
-from pivotal.hosts.checkpoint_list import by_name
-from pivotal.hosts.folders import webui_folders
 from pivotal.hosts.forge_bundles import read_bundle, reads_bundles
 from pivotal.hosts.forge_checkpoint import loaded_model
 from pivotal.hosts.forge_refresh import STALE
-from pivotal.hosts.own_tokenizer import OwnTokenizer
-from pivotal.hosts.protocol import Checkpoint, Folders, NetworkReader, PromptContext
+from pivotal.hosts.protocol import Checkpoint, NetworkReader, PromptContext
 from pivotal.hosts.reforge_model import (
     ReforgeGuard,
     family_of,
@@ -31,23 +25,16 @@ from pivotal.hosts.reforge_model import (
     refuse_what_cannot_be_shared,
     take_out_networks,
 )
+from pivotal.hosts.webui import WebuiHost
 from pivotal.models.diffusion import DiffusionModel
 
-T = TypeVar("T")
 
-
-class ReforgeHost:
+class ReforgeHost(WebuiHost[ReforgeGuard]):
     """See hosts.protocol.Host."""
 
     name = "reforge"
-    progress_task = TASK
     # ldm_patched/modules/lora.py, load_lora.
     network_reader = NetworkReader({"ia3": "reForge knows no IA3, and leaves all of such a file out"})
-
-    def __init__(self) -> None:
-        self._turn = Turn()
-        self._guard: ReforgeGuard | None = None  # while a model is lent
-        self._own_tokenizer = OwnTokenizer(self.folders)  # when the host has none yet
 
     @property
     def reads_bundles(self) -> bool:
@@ -56,23 +43,6 @@ class ReforgeHost:
 
     def checkpoint(self) -> Checkpoint | None:
         return described(family_of)
-
-    def checkpoints(self) -> Sequence[str]:
-        return list(by_name())
-
-    def folders(self) -> Folders:
-        return webui_folders()
-
-    def run(self, work: Callable[[], T]) -> T:
-        with self._turn.job():
-            return work()
-
-    def stop_requested(self) -> bool:
-        return self._turn.interrupted()
-
-    def show_progress(self, step: int, of: int, seconds: float) -> None:
-        """See hosts.progress."""
-        self._turn.show(step, of, seconds)
 
     @contextmanager
     def borrow(self, checkpoint: str) -> Iterator[DiffusionModel]:
@@ -90,9 +60,6 @@ class ReforgeHost:
             finally:
                 self._guard = None
 
-    def changed(self) -> str | None:
-        return None if self._guard is None else self._guard.changed()
-
     def let_through(self) -> None:
         """A LoRA in a prompt leaves our tensors alone, for it gets others: there is nothing to take out afterwards."""
         # A prompt would have the chosen checkpoint loaded in place of ours; it waits, as it does without this.
@@ -101,10 +68,6 @@ class ReforgeHost:
 
     def prompt_context(self) -> PromptContext:
         return prompt_context(family_of, self._own_tokenizer)
-
-    def captioners(self) -> Mapping[str, Describe]:
-        """See hosts.captioning."""
-        return webui_captioners()
 
     def refresh(self, artifact: Path) -> None:
         with self._turn.locked():

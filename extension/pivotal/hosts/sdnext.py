@@ -8,16 +8,17 @@ settings, its scheduler, the prompts it keeps and what other extensions patch (p
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from pivotal.errors import HostError
 from pivotal.hosts.a1111_model import refuse_other_file
+from pivotal.hosts.captioning import Describe
 from pivotal.hosts.folders import made
-from pivotal.hosts.own_tokenizer import OwnTokenizer
 from pivotal.hosts.protocol import Checkpoint, Folders, NetworkReader, PromptContext
+from pivotal.hosts.sdnext_captioning import sdnext_captioners
 from pivotal.hosts.sdnext_guard import Guard, had_networks, loaded_pipe
 from pivotal.hosts.sdnext_model import (
     family_of,
@@ -30,27 +31,23 @@ from pivotal.hosts.sdnext_model import (
 )
 from pivotal.hosts.sdnext_queue import SdnextTurn
 from pivotal.hosts.sdnext_refresh import forget_prompts, refresh_embeddings, refresh_networks
+from pivotal.hosts.webui import WebuiHost
 from pivotal.models.diffusion import DiffusionModel
 from pivotal.models.families import FAMILIES
 from pivotal.models.lend import lend
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
 
-
-class SdnextHost:
+class SdnextHost(WebuiHost[Guard]):
     """See hosts.protocol.Host."""
 
     name = "sdnext"
     reads_bundles = True  # lora_load.py
 
     def __init__(self) -> None:
-        self._turn = SdnextTurn()
-        self._guard: Guard | None = None  # while a model is lent
-        self._is_shared = False  # whether prompts can be made with it as it is lent
-        # The host's own has a token for every embedding loaded, which would be theirs in any caption.
-        self._tokenizer = OwnTokenizer(self.folders)
+        super().__init__(SdnextTurn())
+        self._is_shared = False  # whether prompts can be made with the model as it is lent
 
     @property
     def network_reader(self) -> NetworkReader:
@@ -80,13 +77,6 @@ class SdnextHost:
         loras = getattr(shared.cmd_opts, "lora_dir", None) or shared.opts.lora_dir
         return made(shared.opts.embeddings_dir, loras, Path(paths.data_path) / "pivotal")
 
-    def run(self, work: Callable[[], T]) -> T:
-        with self._turn.job():
-            return work()
-
-    def stop_requested(self) -> bool:
-        return self._turn.interrupted()
-
     @contextmanager
     def borrow(self, checkpoint: str) -> Iterator[DiffusionModel]:
         assert self._turn.mine, "borrow is for inside of run"
@@ -99,15 +89,12 @@ class SdnextHost:
                 self._guard = Guard(pipe)
                 try:
                     with self._guard.unharmed():
-                        model = model_over(pipe, self._tokenizer())
+                        model = model_over(pipe, self._own_tokenizer())
                         # Our own modules, but diffusers 0.31 has one activation for all models, the pipeline's among them.
                         with lend([model.unet, model.vae, *(encoder.module for encoder in model.text_encoders)]):
                             yield model
                 finally:
                     self._guard = None
-
-    def changed(self) -> str | None:
-        return None if self._guard is None else self._guard.changed()
 
     def let_through(self) -> None:
         # Else prompts would be made with another checkpoint than the one chosen, or send the weights away again ("balanced").
@@ -120,8 +107,13 @@ class SdnextHost:
         encoders = FAMILIES[family_of(pipe)].encoders if family_of(pipe) in FAMILIES else FAMILIES["sd1"].encoders
         # A copy made in one go: another thread may be reading the folder anew.
         known = list(getattr(getattr(pipe, "embedding_db", None), "word_embeddings", {}).items())
-        return PromptContext({encoder.name: self._tokenizer() for encoder in encoders},
+        # The host's own tokenizer has a token for every embedding loaded, which would be theirs in any caption.
+        return PromptContext({encoder.name: self._own_tokenizer() for encoder in encoders},
                              {name: len(embedding.tokens) for name, embedding in known})
+
+    def captioners(self) -> Mapping[str, Describe]:
+        """See hosts.captioning."""
+        return sdnext_captioners()
 
     def refresh(self, artifact: Path) -> None:
         with self._turn.locked():

@@ -42,6 +42,15 @@ class SdnextTurn(Turn):
             else:
                 hear_interrupts(shared.state, self._heard)
 
+    def show(self, step: int, of: int, seconds: float) -> None:
+        """As in AUTOMATIC1111. A prompt that waits in the page has named the job after itself before it has the lock
+        (call_queue.py, wrap_gradio_call)."""
+        super().show(step, of, seconds)
+        if self.mine:
+            from modules import shared
+
+            shared.state.job = JOB
+
     def _begin(self) -> None:
         from modules import shared
 
@@ -51,6 +60,7 @@ class SdnextTurn(Turn):
     def _end(self) -> None:
         from modules import shared
 
+        self._show_no_more()
         vars(shared.state).pop("interrupt", None)
         shared.state.interrupted = False
         shared.state.end(self._job)
