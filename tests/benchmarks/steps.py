@@ -3,9 +3,11 @@
     OMP_NUM_THREADS=1 python tests/benchmarks/steps.py [--rounds 40] [--full] [--compute auto] [--images needed]
 
 Ours is a whole run, as the page starts it: with its progress, events, journal, checks of Stop and files. After each of its steps
-it waits for one step of the bare loop (bare.py), so each quotient is of two steps that follow one another. CPU seconds, for other
-work on the machine is in the others. --full takes the sizes of Stable Diffusion 1.5 with random weights at 256 px, and 8 GB.
-Memory is measured in a process for each of the two (Linux): the highest that the process had from the first step on.
+it waits for two steps of the bare loop (bare.py), so each quotient is of two steps that follow one another; that of the bare
+loop's two is the control: how far equal work differs on this machine. CPU seconds, for other work on the machine is in the
+others. --full takes the sizes of Stable Diffusion 1.5 with random weights at 256 px, and 8 GB.
+Memory is measured in a process for each of the two (Linux): the highest that the process had from the first step on. Where ours
+computes in bf16, the bare loop does so, too, beside the host's model in fp32, which is the host's and stays.
 """
 
 from __future__ import annotations
@@ -36,6 +38,8 @@ from pivotal.jobs.checks.plan import make_plan
 from pivotal.jobs.control import Control
 from pivotal.jobs.desk import work_through
 from pivotal.models.build import build_model
+from pivotal.models.lend import lend
+from pivotal.training.precision import with_bf16
 from tiny import _tensors, tokenizer, vae_shapes
 
 KINDS = {"LoRA": (True, False), "embedding": (False, True), "both": (True, True)}
@@ -43,12 +47,13 @@ WARM = 3  # steps that do not count
 
 
 class Times:
-    """An `emit` that notes CPU and wall seconds of each step, and lets the bare loop make one after each."""
+    """An `emit` that notes CPU and wall seconds of each step, and lets the bare loop make two after each."""
 
     def __init__(self, bare: Bare | None):
         self.bare = bare
         self.ours: list[tuple[float, float]] = []
         self.theirs: list[tuple[float, float]] = []
+        self.again: list[tuple[float, float]] = []  # the second of the bare loop's
         self.to_first = self.to_files = 0.0
         self._last = self._now()
 
@@ -61,14 +66,18 @@ class Times:
         if isinstance(event, StepDone):
             self.to_first = self.to_first or took[0]
             self.ours.append(took)
-            began = self._now()
             if self.bare is not None:
-                with self.bare.attached():
-                    self.bare.step()
+                self.theirs.append(self._of_bare())
+                self.again.append(self._of_bare())
             self._last = self._now()
-            self.theirs.append(tuple(now - last for now, last in zip(self._last, began, strict=True)))
         elif isinstance(event, Finished):
             self.to_files = took[0]
+
+    def _of_bare(self) -> tuple[float, float]:
+        began = self._now()
+        with self.bare.attached():
+            self.bare.step()
+        return tuple(now - last for now, last in zip(self._now(), began, strict=True))
 
 
 def make_host(folder: Path, full: bool) -> FakeHost:
@@ -119,12 +128,18 @@ def line(kind: str, host: FakeHost, images: Path, given: argparse.Namespace) -> 
     lora, embedding = KINDS[kind]
     bare = Bare(host.model, 32 if given.full else 8, lora=lora, embedding=embedding)
     times = run(kind, host, images, given.rounds + WARM, given, bare)
-    ours, theirs = times.ours[WARM:], times.theirs[WARM:]
+    ours, theirs, again = times.ours[WARM:], times.theirs[WARM:], times.again[WARM:]
     cpu, wall = (sorted(a[which] / b[which] for a, b in zip(ours, theirs, strict=True)) for which in (0, 1))
+    control = sorted(a[0] / b[0] for a, b in zip(again, theirs, strict=True))
     even = [statistics.mean(step[0] for step in steps) / statistics.median(step[0] for step in steps) for steps in (ours, theirs)]
     return (f"{kind:10} {statistics.median(b[0] for b in theirs) * 1000:9.1f} {statistics.median(a[0] for a in ours) * 1000:9.1f}"
-            f" {statistics.median(cpu):6.3f}  {cpu[len(cpu) // 4]:.3f} .. {cpu[-1 - len(cpu) // 4]:.3f}"
+            f" {_quartiles(cpu)} {_quartiles(control)}"
             f" {statistics.median(wall):6.3f} {even[1]:6.3f} {even[0]:6.3f} {times.to_first:8.2f} {times.to_files:7.2f}")
+
+
+def _quartiles(ratios: list[float]) -> str:
+    """The median of sorted `ratios`, and between what half of them lie."""
+    return f"{statistics.median(ratios):6.3f}  {ratios[len(ratios) // 4]:.3f} .. {ratios[-1 - len(ratios) // 4]:.3f}"
 
 
 def peak(work: Callable[[], None]) -> tuple[int, int]:
@@ -146,10 +161,12 @@ def memory(which: str, kind: str, host: FakeHost, images: Path, given: argparse.
     steps = 4
 
     def bare() -> None:
-        loop = Bare(host.model, 32 if given.full else 8, lora=KINDS[kind][0], embedding=KINDS[kind][1])
-        with loop.attached():
-            for _ in range(steps):
-                loop.step()
+        lora, embedding = KINDS[kind]
+        with lend([host.model.unet]):
+            loop = Bare(with_bf16(host.model, given.compute), 32 if given.full else 8, lora=lora, embedding=embedding)
+            with loop.attached():
+                for _ in range(steps):
+                    loop.step()
 
     first, highest = peak(bare if which == "bare" else lambda: run(kind, host, images, steps, given, None) and None)
     return f"{which:5} {first:6} {highest:6} {highest - first:6}"
@@ -179,8 +196,8 @@ def main() -> None:
         if given.memory:
             print(memory(given.memory, given.kind or "LoRA", host, images, given), flush=True)
             return
-        print("           bare ms   ours ms  ratio  quartiles        wall  mean/median    to first  to files")
-        print("                                                           bare   ours       s CPU     s CPU")
+        print("           bare ms   ours ms  ratio  quartiles       control quartiles     wall   mean/median   to first to files")
+        print("                                                                                 bare   ours     s CPU    s CPU")
         for kind in [given.kind] if given.kind else KINDS:
             print(line(kind, host, images, given), flush=True)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,7 +14,12 @@ from pivotal.events import Failed, Finished, Noticed, StepDone
 from pivotal.formats.state_file import read_state
 from pivotal.jobs.batches import DatasetBatches
 from pivotal.training import batch_loss
+from pivotal.training.bad_step import BadStep
+from pivotal.training.ranks import Alone
+from pivotal.training.session import Session
 from runs import carry_out, fingerprint
+
+pytestmark = pytest.mark.once
 
 BAD = 6  # images before the bad step, the fourth
 SHORT = {"measure__images": 0, "length__steps": 6, "network__method": "lora", "network__rank": 2, "targets__learning_rate": 1e-3}
@@ -99,7 +105,7 @@ def test_gradients_that_an_optimizer_cannot_square_are_left_out_with_their_image
     _, events = carry_out(FakeHost(tmp_path), images, **SHORT)
     (text,) = told(events)
     assert "Step 4 is left out: the gradient of zkteal and unet became infinite or larger than 1e+15, by " in text
-    assert text.count(".png at ") == 2 and isinstance(events[-1], Finished)
+    assert text.count(".png at ") == 2 and text.endswith(", computed in fp32.") and isinstance(events[-1], Finished)
 
 
 def test_an_update_that_spoils_weights_is_taken_back(tmp_path, images, monkeypatch):
@@ -164,3 +170,18 @@ def test_too_many_bad_steps_end_the_run(tmp_path, images, monkeypatch, limits, w
     outcome, events = carry_out(FakeHost(tmp_path), images, **SHORT, **limits)
     assert outcome is None and isinstance(events[-1], Failed)
     assert re.search(words, events[-1].message)
+
+
+def test_the_first_process_names_the_image_that_another_one_had():
+    class First(Alone):
+        count = 2
+
+        def join(self, parameters, values):
+            return [torch.nan, *values[1:]]
+
+        def exchange(self, mine):
+            return [mine, b"the loss became nan: the latents for b.png at timestep 7"]
+
+    session = SimpleNamespace(ranks=First(), settings=SimpleNamespace(accumulation=2), batches=SimpleNamespace(size=1))
+    with pytest.raises(BadStep, match=r"^the loss became nan: the latents for b.png at timestep 7$"):
+        Session._gathered(session, (), {})

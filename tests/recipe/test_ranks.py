@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ import yaml
 from safetensors.torch import load_file
 
 from fake_host import FakeHost, write_dataset
+from pivotal.cli import main
 from pivotal.config.build import flat_from_nested
 from pivotal.errors import OptionError
 from pivotal.jobs.checks.plan import make_plan
@@ -74,6 +77,19 @@ def train(place: Path, data: str, processes: int, *words: str) -> dict:
     return json.loads(line)
 
 
+def resumed_here(place: Path, data: str, *words: str) -> dict:
+    """Goes on in this process, on the CPU as the others."""
+    handlers = {wanted: signal.getsignal(wanted) for wanted in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(io.StringIO()) as told:
+            patch.setattr(torch.cuda, "is_available", lambda: False)
+            assert main(["train", *command(place, data, 1, "--json", "--resume", *words)[2:]]) == 0
+    finally:
+        for wanted, handler in handlers.items():
+            signal.signal(wanted, handler)
+    return json.loads(told.getvalue())
+
+
 def files_in(folder: Path) -> set[str]:
     return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
 
@@ -116,7 +132,7 @@ def test_a_run_goes_on_with_another_number_of_processes(place, alone, first, the
     data = f"from{first}"
     subprocess.run(command(place, data, first, "--stop-after-steps", "7"), env=environment(), timeout=300, check=True,
                    capture_output=True)
-    told = train(place, data, then, "--resume")
+    told = resumed_here(place, data) if then == 1 else train(place, data, then, "--resume")
     assert [step for step, _, _ in told["losses"]] == list(range(8, 21))
     ours, theirs = (torch.tensor([loss for _, loss, _ in one["losses"]][-13:]) for one in (told, alone))
     assert torch.allclose(ours, theirs, rtol=1e-5, atol=1e-7)
@@ -149,8 +165,8 @@ def test_a_dead_process_ends_all_with_a_sentence_and_loses_nothing(place):
         told = running.communicate(timeout=300)[1]
     assert running.returncode != 0
     assert "Another process of this run has ended" in told or "Stopping after this step" in told
-    resumed = train(place, "dead", 1, "--resume", "--length.steps", "100000", "--stop-after-steps", "1", "--samples.every_steps",
-                    "0", "--measure.images", "0")
+    resumed = resumed_here(place, "dead", "--length.steps", "100000", "--stop-after-steps", "1", "--samples.every_steps", "0",
+                           "--measure.images", "0")
     assert resumed["state"] == "stopped" and resumed["steps"] >= 5
 
 

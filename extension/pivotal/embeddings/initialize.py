@@ -37,9 +37,14 @@ def initial_ids(ids: Sequence[int], count: int, fill: Fill, pad_id: int) -> list
     return [*ids, *[rest] * (count - len(ids))]
 
 
+def row_norms(table: Tensor) -> Tensor:
+    """(vocabulary,) fp32: the length of each row of a token table (vocabulary, width)."""
+    return table.detach().float().norm(dim=1)
+
+
 def median_norm(table: Tensor) -> float:
     """Median length of a token table's rows; (vocabulary, width). For CLIP-L about 0.4."""
-    return table.float().norm(dim=1).median().item()
+    return row_norms(table).median().item()
 
 
 def initial_vectors(table: Tensor, ids: Sequence[int | None], generator: torch.Generator) -> Tensor:

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import os
-import struct
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import safetensors.torch
 from torch import Tensor
+
+from pivotal.formats.tensor_bytes import tensor_pieces
 
 SUFFIX = ".pivotal-tmp"  # no host reads files that end so, even in its embeddings folder
 
 
 def write_bytes(path: Path, data: bytes) -> None:
-    """Replaces `path` by `data`: a temporary file beside it, flushed to the disk, then renamed over it.
+    """Replaces `path` by `data`, or leaves it as it was: see `write_pieces`."""
+    write_pieces(path, (data,))
+
+
+def write_pieces(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
+    """Replaces `path` by `pieces`, one after another: a temporary file beside it, flushed to the disk, then renamed over it.
 
     Raises:
         OSError: the disk is full, the folder cannot be written; `path` is as it was and nothing is left behind.
@@ -25,7 +29,8 @@ def write_bytes(path: Path, data: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{SUFFIX}")
     try:
         with temporary.open("xb") as file:
-            file.write(data)
+            for piece in pieces:
+                file.write(piece)
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)  # the file is closed by now: Windows refuses to replace by an open one
@@ -54,23 +59,13 @@ def write_text(path: Path, text: str) -> None:
 
 
 def tensors_to_bytes(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
-    """A safetensors file; the same input gives the same bytes.
-
-    The library writes metadata in an order of its own at each call, so the header is sorted here.
-    """
-    ready = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    data = safetensors.torch.save(ready, metadata=dict(metadata))
-    (length,) = struct.unpack("<Q", data[:8])
-    header = json.loads(data[8:8 + length])
-    header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
-    text = json.dumps(dict(sorted(header.items())), separators=(",", ":"), ensure_ascii=False).encode("utf-8")
-    text += b" " * (-len(text) % 8)  # readers map the data, which must begin at a multiple of 8
-    return struct.pack("<Q", len(text)) + text + data[8 + length:]
+    """A safetensors file; the same input gives the same bytes."""
+    return b"".join(tensor_pieces(tensors, metadata))
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """`write_bytes` of a safetensors file."""
-    write_bytes(path, tensors_to_bytes(tensors, metadata))
+    """`write_bytes` of a safetensors file, of which no second copy is made in memory."""
+    write_pieces(path, tensor_pieces(tensors, metadata))
 
 
 def remove_leftovers(folder: Path, *, deep: bool = False) -> list[Path]:

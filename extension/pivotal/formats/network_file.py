@@ -21,6 +21,7 @@ from pivotal.formats.network_delta import kind_of, rank_of
 from pivotal.formats.network_family import FamilyName, family_by_layers, family_by_words, family_in_metadata
 from pivotal.formats.network_names import Place, kohya_key, place_of
 from pivotal.formats.reading import checked_size, read_pickled, read_safetensors
+from pivotal.formats.tensor_bytes import header_bytes
 
 LARGEST = 16 * 2**30  # bytes; a whole difference of SDXL in fp32 has 14 GB
 SHOWN = 3  # names in an error
@@ -176,10 +177,8 @@ def model_hash(data: bytes) -> str:
 def with_metadata(data: bytes, metadata: Mapping[str, str]) -> bytes:
     """A safetensors file with other metadata and the same tensors."""
     (length,) = struct.unpack("<Q", data[:8])
-    header = json.loads(data[8:8 + length]) | {"__metadata__": dict(sorted(metadata.items()))}
-    text = json.dumps(dict(sorted(header.items())), separators=(",", ":"), ensure_ascii=False).encode("utf-8")
-    text += b" " * (-len(text) % 8)  # readers map the data, which must begin at a multiple of 8
-    return b"".join((struct.pack("<Q", len(text)), text, memoryview(data)[8 + length:]))
+    header = json.loads(data[8:8 + length]) | {"__metadata__": dict(metadata)}
+    return header_bytes(header) + memoryview(data)[8 + length:]
 
 
 def _stored(layer: str, part: str, tensor: Tensor, dtype: torch.dtype) -> Tensor:

@@ -28,6 +28,7 @@ from pivotal.jobs.saving import Saving
 from pivotal.jobs.trainees import Attached, Trainees, make_trainees
 from pivotal.jobs.watch.insights import Insights
 from pivotal.models.diffusion import DiffusionModel
+from pivotal.training.heap import kept_memory
 from pivotal.training.loop import train
 from pivotal.training.ranks import Ranks
 from pivotal.training.session import Session
@@ -53,7 +54,7 @@ class Stretch:
         with self.host.borrow(self.kept.checkpoint_for(self.config, self.host)) as lent:
             model = prepare_model(lent, self.config)
             trainees = make_trainees(self.config, self.plan.base, model)
-            with Attached(trainees.networks) as attached:
+            with kept_memory(model.device.type), Attached(trainees.networks) as attached:
                 return self._train(model, trainees, attached)
 
     def _train(self, model: DiffusionModel, trainees: Trainees, attached: Attached) -> Outcome | None:

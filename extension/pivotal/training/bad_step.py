@@ -10,6 +10,7 @@ from torch import Tensor
 from pivotal.training.batch import Batch
 from pivotal.training.batch_loss import BatchLoss
 from pivotal.training.denoise import Denoiser
+from pivotal.training.seen import Seen
 
 SHOWN = 4  # images in a sentence
 _NAMES = {torch.float32: "fp32", torch.float16: "fp16", torch.bfloat16: "bf16"}
@@ -35,27 +36,27 @@ def bad_loss(batch: Batch, loss: BatchLoss, denoiser: Denoiser, names: Sequence[
         names: of all images, by the numbers that batches have for them.
     """
     rows = [index for index, error in enumerate(loss.errors.tolist()) if error - error != 0] or list(range(len(loss.errors)))
-    where = _images([(_name(batch, row, names), loss.timesteps[row]) for row in rows])
+    where = _images([(_name(batch.items, row, names), loss.timesteps[row]) for row in rows])
     return BadStep(f"the loss became {loss.value.item()}: {_origin(batch, rows, denoiser)} for {where}")
 
 
-def bad_update(bad: BadStep, told: Sequence[tuple[Batch, BatchLoss]], names: Sequence[str]) -> BadStep:
-    """`bad`, with the images of the batches of which the gradient was."""
-    where = _images([(_name(batch, row, names), timestep) for batch, loss in told
-                     for row, timestep in enumerate(loss.timesteps)])
-    return BadStep(f"{bad}, by {where}", poisoned=bad.poisoned)
+def bad_update(bad: BadStep, seen: Sequence[Seen], denoiser: Denoiser, names: Sequence[str]) -> BadStep:
+    """`bad`, with the images whose gradient it was, and the number format of the work."""
+    told = [(_name(one.items, row, names), timestep) for one in seen for row, timestep in enumerate(one.timesteps)]
+    computed = format_of(denoiser.compute, denoiser.model.dtype)
+    return BadStep(f"{bad}, by {_images(told)}, computed in {computed}", poisoned=bad.poisoned)
 
 
-def _images(told: Sequence[tuple[str, Tensor]]) -> str:
+def _images(told: Sequence[tuple[str, Tensor | float]]) -> str:
     """``a.png at timestep 812, b.png at 30``."""
     words = [f"{name} at {'' if place else 'timestep '}{int(timestep)}" for place, (name, timestep) in enumerate(told[:SHOWN])]
     return ", ".join(words) + (f" and {len(told) - SHOWN} more" if len(told) > SHOWN else "")
 
 
-def _name(batch: Batch, row: int, names: Sequence[str]) -> str:
-    if not batch.items:
+def _name(items: Sequence[int], row: int, names: Sequence[str]) -> str:
+    if not items:
         return f"image {row + 1} of the batch"
-    item = batch.items[row]
+    item = items[row]
     return names[item] if item < len(names) else f"image {item + 1}"
 
 

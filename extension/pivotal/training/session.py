@@ -158,7 +158,7 @@ class Session:
                 update(self.steppers, learning, self.scaler, self.settings.clip_norm)
         except BadStep as bad:
             self.is_whole = not bad.poisoned
-            raise bad_update(bad, list(told.values()), self.names) from None
+            raise bad_update(bad, seen, self.losses.denoiser, self.names) from None
         for part in learning:
             part.trainable.after_step()
         if self.averages is not None:
@@ -180,10 +180,11 @@ class Session:
                                      dict(zip(told, seen, strict=True)), self.settings.accumulation, self.batches.size)
         if math.isfinite(total):
             return total, everything
-        for value, (batch, loss) in zip(values, told.values(), strict=True):
-            if not math.isfinite(value):
-                raise bad_loss(batch, loss, self.losses.denoiser, self.names)
-        raise BadStep("the loss became infinite in another process")
+        own = next((str(bad_loss(batch, loss, self.losses.denoiser, self.names)) for value, (batch, loss) in
+                    zip(values, told.values(), strict=True) if not math.isfinite(value)), "")
+        # The first process is the one that speaks, wherever the image was.
+        everybodys = [words.decode() for words in self.ranks.exchange(own.encode())]
+        raise BadStep(next(filter(None, everybodys), "the sum of the losses became infinite"))
 
     def _after_bad(self, bad: BadStep, images: int, started: float) -> str:
         """Leaves the step out, takes it back or lets it be tried again; in words which."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
+import struct
+import tracemalloc
 
 import pytest
 import safetensors.torch
 import torch
 
+from pivotal.errors import FormatError
 from pivotal.formats.atomic import SUFFIX, remove_leftovers, tensors_to_bytes, write_bytes, write_tensors
 
 
@@ -38,6 +42,31 @@ def test_the_same_tensors_give_the_same_bytes_whatever_their_order():
     first = tensors_to_bytes(one, facts)
     second = tensors_to_bytes(dict(reversed(one.items())), dict(reversed(facts.items())))
     assert first == second
+
+
+def test_a_file_is_laid_out_as_the_library_lays_it_out():
+    """So that hashes of files stay what they were; all formats, a number of its own, and nothing at all."""
+    one = {f"{name}.{index}": torch.arange(index * 3).reshape(-1, 3).to(getattr(torch, name)) for index in range(3) for name in (
+        "float32", "float16", "bfloat16", "float64", "int64", "int32", "int16", "int8", "uint8", "bool", "float8_e4m3fn")}
+    one["alpha"] = torch.tensor(4.0)
+    ours, theirs = tensors_to_bytes(one, {"who": "we"}), safetensors.torch.save(one, {"who": "we"})
+    headers, data = zip(*((json.loads(file[8:8 + struct.unpack("<Q", file[:8])[0]]), file[8 + struct.unpack("<Q", file[:8])[0]:])
+                          for file in (ours, theirs)), strict=True)
+    assert len(one) == 34 and headers[0] == headers[1] and data[0] == data[1]
+
+
+def test_a_file_is_written_without_a_copy_of_it_in_memory(tmp_path):
+    path, tensors = tmp_path / "state", {str(number): torch.zeros(250_000) for number in range(4)}
+    tracemalloc.start()
+    write_tensors(path, tensors, {})
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert path.stat().st_size > 4_000_000 and peak < 400_000
+
+
+def test_numbers_that_no_reader_knows_are_refused():
+    with pytest.raises(FormatError, match=r"odd: numbers of torch.complex128"):
+        tensors_to_bytes({"odd": torch.zeros(2, dtype=torch.complex128)}, {})
 
 
 def test_another_reader_gets_back_what_was_written(tmp_path):

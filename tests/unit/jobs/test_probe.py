@@ -26,13 +26,14 @@ def images(tmp_path_factory):
 
 
 def plan_of(host, folder, **changes):
-    return make_plan(QUICK | {"dataset.folder": str(folder)} | {k.replace("__", "."): v for k, v in changes.items()}, host)
+    flat = QUICK | {"dataset.folder": str(folder), "measure.images": 2}
+    return make_plan(flat | {k.replace("__", "."): v for k, v in changes.items()}, host)
 
 
 @pytest.mark.parametrize("options", [{}, LORA, {"precision.gradient_checkpointing": True, "cache.latents": "disk"}])
 def test_the_host_is_as_before_and_nothing_is_written(tmp_path, images, options):
     host = FakeHost(tmp_path / "host")
-    plan = plan_of(host, images, samples__every_steps=4, **options)
+    plan = plan_of(host, images, samples__every_steps=4, measure__images=2, **options)
     before, files = fingerprint(host), sorted(path for path in tmp_path.rglob("*") if path.is_file())
     found = probe(plan, host)
     assert fingerprint(host) == before

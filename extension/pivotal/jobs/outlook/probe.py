@@ -28,6 +28,7 @@ from pivotal.jobs.preparation import latents_folder, make_session, prepare_model
 from pivotal.jobs.trainees import Attached, Trainees, make_trainees
 from pivotal.models.diffusion import DiffusionModel
 from pivotal.models.generate import conditioning_for, generate, negative_for
+from pivotal.training.heap import kept_memory
 from pivotal.training.measure import denoising_errors
 from pivotal.training.part import Part
 from pivotal.training.ranks import Alone
@@ -65,7 +66,7 @@ def probe(plan: Plan, host: Host) -> Probed:
         PivotalError: the run could not begin, in words.
     """
     def borrowed() -> Probed:
-        with host.borrow(plan.config.checkpoint) as lent:
+        with host.borrow(plan.config.checkpoint) as lent, kept_memory(lent.device.type):
             return _Probe(plan, host, lent).go()
 
     try:

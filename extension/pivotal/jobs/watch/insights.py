@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from pivotal.embeddings.initialize import median_norm
+from pivotal.embeddings.initialize import row_norms
 from pivotal.embeddings.nearest import drift, nearest_tokens
 from pivotal.embeddings.trained import TrainedEmbedding
 from pivotal.events import Emit, VectorsTold, VectorTold
@@ -31,7 +31,8 @@ class Insights:
         self._embeddings = [embedding for embedding in trainees.embeddings if embedding.placeholder in learning]
         self._starts = [[value.detach().cpu().clone() for value in embedding.values] for embedding in self._embeddings]
         self._model, self._emit = model, emit
-        self._medians: list[float] | None = None
+        self._norms: list[Tensor] | None = None  # of each text encoder's tokens
+        self._medians: list[float] = []
         self._began = time.monotonic()
         self._looked, self._took = -float("inf"), 0.0
         self._told = 0  # the step
@@ -54,16 +55,17 @@ class Insights:
 
     def _vectors(self) -> Iterator[VectorTold]:
         tables = [encoder.table.weight for encoder in self._model.text_encoders]
-        if self._embeddings and self._medians is None:
-            self._medians = [median_norm(table) for table in tables]
+        if self._embeddings and self._norms is None:
+            self._norms = [row_norms(table) for table in tables]
+            self._medians = [norms.median().item() for norms in self._norms]
         for embedding, starts in zip(self._embeddings, self._starts, strict=True):
             for place, (table, start) in enumerate(zip(tables, starts, strict=True)):
                 yield from self._of_encoder(embedding, place, table, start)
 
     def _of_encoder(self, embedding: TrainedEmbedding, place: int, table: Tensor, start: Tensor) -> Iterator[VectorTold]:
-        assert self._medians is not None
+        assert self._norms is not None
         values = embedding.values[place].detach()
-        cosines, ids = nearest_tokens(values, table, NEAREST)
+        cosines, ids = nearest_tokens(values, table, self._norms[place], NEAREST)
         norms, drifts = values.float().norm(dim=1).tolist(), drift(values, start).tolist()
         name = self._model.text_encoders[place].rules.name
         for index, norm in enumerate(norms):
