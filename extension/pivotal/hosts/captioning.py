@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
@@ -9,8 +10,12 @@ from PIL import Image
 
 from pivotal.errors import HostError
 
+log = logging.getLogger(__name__)
+
 Describe = Callable[[Image.Image], str]
 _FAILED = "<error>"  # what A1111 1.10.1 (modules/interrogate.py) returns, or ends with, when it could not
+# What it raises instead, as DeepBooru does without its file: "list index out of range" (modules/deepbooru.py).
+_RAISED = (OSError, LookupError, RuntimeError, ValueError, ImportError)
 
 
 @runtime_checkable
@@ -41,16 +46,21 @@ def webui_captioners() -> Mapping[str, Describe]:
 def _by_clip(image: Image.Image) -> str:
     from modules import shared
 
-    return _checked(shared.interrogator.interrogate(image.convert("RGB")))
+    return _answer(shared.interrogator.interrogate, image)
 
 
 def _by_deepbooru(image: Image.Image) -> str:
     from modules import deepbooru
 
-    return _checked(deepbooru.model.tag(image.convert("RGB")))
+    return _answer(deepbooru.model.tag, image)
 
 
-def _checked(words: Any) -> str:
+def _answer(ask: Callable[[Image.Image], Any], image: Image.Image) -> str:
+    try:
+        words = ask(image.convert("RGB"))
+    except _RAISED:
+        log.warning("The host's captioner failed.", exc_info=True)
+        words = None
     if not isinstance(words, str) or words.rstrip().endswith(_FAILED):
         raise HostError("the host could not say what the image shows; its own log has the reason. It fetches what it needs from "
                         "the internet when it is first used.")

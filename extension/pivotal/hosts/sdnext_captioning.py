@@ -17,19 +17,20 @@ FAILED = re.compile(r"CLIP error: |Exception <class |Error: |(error|unknown mode
 
 
 def sdnext_captioners() -> Mapping[str, Describe]:
-    """By the names of its page's tabs; what they need is fetched by the host when they are first used.
+    """By the names of its page's tabs; the networks are fetched by the host when they are first used.
 
     With Settings > Model Offloading > Offload caption models, the host loads or moves them anew for each image.
     """
     offered = {"OpenCLiP": ("openclip", _by_clip), "Tagger": ("tagger", _by_tagger), "VLM Caption": ("vqa", _by_vlm)}
-    if not _is_there("caption"):  # an older SD.Next
-        return {}
-    return {name: describe for name, (module, describe) in offered.items() if _is_there(f"caption.{module}")}
+    if not _is_there("clip_interrogator"):  # the host would install it, and what it needs, in the middle of our work
+        del offered["OpenCLiP"]
+    return {name: describe for name, (module, describe) in offered.items() if _is_there(f"modules.caption.{module}")}
 
 
 def _is_there(module: str) -> bool:
+    """Whether it can be imported; older SD.Nexts have no modules.caption."""
     try:
-        return find_spec(f"modules.{module}") is not None
+        return find_spec(module) is not None
     except (ImportError, ValueError):
         return False
 

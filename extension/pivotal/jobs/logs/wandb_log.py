@@ -64,7 +64,13 @@ class WandbLog:
         try:
             yield
         except self._error as error:
-            raise LogError(" ".join(str(error).split())) from error
+            raise LogError(_without_key(" ".join(str(error).split()))) from None  # its traceback has the text, too
+
+
+def _without_key(text: str) -> str:
+    """Words of the service's package, which are shown and kept; what it says of a key may name it."""
+    key = os.environ.get("WANDB_API_KEY", "").strip()
+    return text.replace(key, "...") if len(key) >= 16 else text  # real ones have 40 signs and more
 
 
 def _is_logged_in() -> bool:
