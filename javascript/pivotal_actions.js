@@ -40,8 +40,9 @@
     }
 
     async function post(element) {
+        if (element.getAttribute("aria-disabled") === "true") return;
         if (element.dataset.pivotalConfirm && !window.confirm(element.dataset.pivotalConfirm)) return;
-        element.disabled = true;
+        element.setAttribute("aria-disabled", "true"); // not disabled, which would take the focus away
         try {
             const body = { ...fields(element), ...JSON.parse(element.dataset.pivotalBody || "{}") };
             const reply = await fetch(API + element.dataset.pivotalPost, {
@@ -53,7 +54,7 @@
         } catch (error) {
             tell(element, "No answer from the server.", true);
         } finally {
-            element.disabled = false;
+            element.removeAttribute("aria-disabled");
             document.dispatchEvent(new Event("pivotal-poll"));
         }
     }

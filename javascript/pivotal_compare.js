@@ -12,7 +12,9 @@
         const pages = Array.from(document.querySelectorAll(`${PAGES} [id^=pivotal_page_]:not(button)`));
         const tabs = document.querySelectorAll(`${PAGES} > .tab-nav > button`);
         const tab = own || tabs[pages.findIndex((page) => page.id === wanted)];
-        if (tab) tab.click();
+        if (!tab) return;
+        tab.click();
+        tab.focus();
     }
 
     function add(button) {

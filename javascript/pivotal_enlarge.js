@@ -78,10 +78,11 @@
     }
 
     function close() {
-        const before = view.before;
+        const { before, now } = view;
         view.box.remove();
         view = null;
-        if (before && before.isConnected) before.focus();
+        if (before && before.isConnected && before !== document.body) before.focus();
+        else window.pivotalFocus.land(Array.from(document.links).find((link) => link.getAttribute("href") === now.address || link.href === now.address));
     }
 
     // The next picture of the same row or column.

@@ -82,12 +82,22 @@
         return link;
     }
 
+    // The keyboard goes to the field; a list that would unfold over the page waits for a press.
+    function enter(box, tries = 5) {
+        const field = box.querySelector("textarea, select, input:not([type=range])");
+        if (!field && tries) return void setTimeout(() => enter(box, tries - 1), 100); // in a section that was opened just now
+        const isList = !field || field.matches("[role=listbox], [role=combobox], .border-none");
+        if (isList) box.tabIndex = -1;
+        (isList ? box : field).focus({ preventScroll: true });
+    }
+
     function markField(option, changed) {
         const box = document.getElementById(`${option.id}_box`);
         if (box && !box.title) box.title = option.tip;
         if (!box || box.classList.contains("pivotal-changed") === changed) return;
         box.classList.toggle("pivotal-changed", changed);
         const old = box.querySelector(":scope .pivotal-reset");
+        if (old && old === document.activeElement) enter(box);
         if (old) old.remove();
         if (!changed) return;
         const text = option.default === "" ? "empty" : String(option.default);
@@ -100,6 +110,7 @@
         let badge = header.querySelector(".pivotal-count");
         section.pivotalChanged = changed.map((option) => option.key);
         if (!changed.length) {
+            if (header !== document.activeElement && header.contains(document.activeElement)) header.focus({ preventScroll: true });
             header.querySelectorAll(".pivotal-count, .pivotal-reset").forEach((element) => element.remove());
             return;
         }
@@ -211,8 +222,10 @@
         if (folded) headerOf(section).click();
         setTimeout(() => {
             const box = document.getElementById(`${option.id}_box`);
-            if (box && box.offsetParent) flash(box);
-            else if (section && section.offsetParent) flash(section);
+            if (box && box.offsetParent) {
+                flash(box);
+                enter(box);
+            } else if (section && section.offsetParent) flash(section);
         }, folded ? 250 : 0);
     }
 
@@ -250,10 +263,22 @@
     document.addEventListener("input", (event) => {
         if (event.target.classList && event.target.classList.contains("pivotal-search") && read()) show(event.target);
     });
+    // Up and down go from the field through what was found and back.
+    function walk(event, by) {
+        const place = event.target.closest("#pivotal_finder");
+        const stops = [place.querySelector(".pivotal-search"), ...place.querySelectorAll(".pivotal-hit")];
+        const next = stops[stops.indexOf(event.target) + by];
+        event.preventDefault();
+        if (next) next.focus();
+    }
+
     document.addEventListener("keydown", (event) => {
         const input = event.target;
-        if (!input.classList || !input.classList.contains("pivotal-search")) return;
-        if (event.key === "Escape") {
+        if (!input.matches || !input.matches("#pivotal_finder :is(.pivotal-search, .pivotal-hit)")) return;
+        if (event.key === "ArrowDown" || event.key === "ArrowUp") walk(event, event.key === "ArrowDown" ? 1 : -1);
+        else if (input.matches(".pivotal-hit")) {
+            if (event.key === "Escape") input.closest("#pivotal_finder").querySelector(".pivotal-search").focus();
+        } else if (event.key === "Escape") {
             input.value = "";
             show(input);
         } else if (event.key === "Enter") {

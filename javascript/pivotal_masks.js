@@ -332,6 +332,8 @@
             window.removeEventListener("resize", this.resized);
             this.box.remove();
             open = null;
+            const buttons = Array.from(document.querySelectorAll("[data-pivotal-paint]"));
+            window.pivotalFocus.land(buttons.find((one) => JSON.parse(one.dataset.pivotalPaint).name === this.facts.name));
         }
     }
 

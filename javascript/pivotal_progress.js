@@ -31,10 +31,7 @@
 
     function replaceOne(old, part) {
         keepFolds(old, part);
-        const focused = old.contains(document.activeElement) ? document.activeElement.id : "";
         old.replaceWith(part);
-        const again = focused && document.getElementById(focused);
-        if (again) again.focus({ preventScroll: true });
     }
 
     function replaceParts(slot, html) {
@@ -42,6 +39,7 @@
         fresh.innerHTML = html;
         const wanted = Array.from(fresh.content.children);
         const names = new Set(wanted.map((part) => part.dataset.part));
+        const giveFocusBack = window.pivotalFocus.within(slot);
         for (const old of Array.from(slot.children)) {
             if (!names.has(old.dataset.part)) old.remove();
         }
@@ -53,6 +51,7 @@
             else slot.appendChild(part);
             part.querySelectorAll(".pivotal-log").forEach((log) => { log.scrollTop = log.scrollHeight; });
         });
+        giveFocusBack();
         slot.dispatchEvent(new Event("pivotal-shown", { bubbles: true }));
     }
 

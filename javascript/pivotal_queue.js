@@ -16,7 +16,9 @@
     function showForm() {
         const named = document.getElementById("pivotal_page_run-button");
         const tab = named || document.querySelector("#pivotal_pages > .tab-nav > button, #pivotal_pages [role=tab]");
-        if (tab) tab.click();
+        if (!tab) return;
+        tab.click();
+        tab.focus();
     }
 
     document.addEventListener("click", (event) => {

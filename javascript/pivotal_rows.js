@@ -17,7 +17,7 @@
     }
 
     function textBox(schema) {
-        return document.querySelector(`#${schema.id} textarea, #${schema.id} input`);
+        return document.querySelector(`#${schema.id} textarea, #${schema.id} input, textarea#${schema.id}`);
     }
 
     function read(schema, box) {
@@ -100,22 +100,27 @@
         return element;
     }
 
-    function change(editor, schema, edit) {
+    // The keyboard lands on what `then` finds in the row that `edit` returns the number of, which may be the last but one.
+    function change(editor, schema, then, edit) {
         const box = textBox(schema);
         const rows = read(schema, box);
-        edit(rows);
+        const at = edit(rows);
         write(editor, schema, box, rows);
         const table = schema.id.replace(/^pivotal_/, "");
         document.dispatchEvent(new CustomEvent("pivotal-rows-moved", { detail: table }));
         draw(editor, schema, rows);
+        const drawn = editor.querySelectorAll(":scope > .pivotal-row");
+        const row = drawn[Math.min(at, drawn.length - 1)];
+        window.pivotalFocus.land((row && row.querySelector(then)) || editor.querySelector(":scope > .pivotal-add"));
     }
 
     function drawUse(editor, schema, row, index) {
         const check = make("input", { type: "checkbox" });
         check.checked = !row.off;
-        check.addEventListener("input", () => change(editor, schema, (rows) => {
+        check.addEventListener("input", () => change(editor, schema, ".pivotal-in-use input", (rows) => {
             if (check.checked) delete rows[index].off;
             else rows[index].off = true;
+            return index;
         }));
         return make("label", { class: "pivotal-field pivotal-check pivotal-in-use", title: schema.words.in_use_help }, check,
             make("span", { class: "pivotal-label" }, schema.words.in_use));
@@ -129,9 +134,14 @@
             schema.can_be_off ? drawUse(editor, schema, row, index) : null,
             ...schema.fields.filter((field) => field.switch).map(cell),
             make("span", { class: "pivotal-spring" }),
-            button(schema.words.duplicate, "duplicate", () => change(editor, schema,
-                (rows) => rows.splice(index + 1, 0, { ...rows[index] }))),
-            button(schema.words.remove, "remove", () => change(editor, schema, (rows) => rows.splice(index, 1))));
+            button(schema.words.duplicate, "duplicate", () => change(editor, schema, ".pivotal-duplicate", (rows) => {
+                rows.splice(index + 1, 0, { ...rows[index] });
+                return index + 1;
+            })),
+            button(schema.words.remove, "remove", () => change(editor, schema, ".pivotal-remove", (rows) => {
+                rows.splice(index, 1);
+                return index;
+            })));
         const others = schema.fields.filter((field) => !field.switch);
         const first = make("div", { class: "pivotal-grid-fields" }, ...others.filter((field) => field.first).map(cell));
         const rest = others.filter((field) => !field.first);
@@ -146,11 +156,13 @@
     }
 
     function draw(editor, schema, rows) {
-        const add = button(schema.words.add, "add", () => change(editor, schema, (all) => all.push(
-            Object.fromEntries(schema.fields.map((field) => [field.name, field.default])))));
+        const add = button(schema.words.add, "add", () => change(editor, schema, ".pivotal-grid-fields :is(input, select, textarea)",
+            (all) => all.push(Object.fromEntries(schema.fields.map((field) => [field.name, field.default]))) - 1));
+        const giveFocusBack = window.pivotalFocus.within(editor);
         editor.replaceChildren(...rows.map((row, index) => drawRow(editor, schema, row, index, rows)), add);
         editor.dataset.drawn = textBox(schema).value;
         tellVectors(editor, schema, rows);
+        giveFocusBack();
     }
 
     // Also after gradio has drawn the page anew, or has put other rows into the text box.

@@ -43,7 +43,7 @@ def test_a_result_is_tried_compared_and_one_save_kept(webui, screenshot):
     card.locator("[data-pivotal-try]").click()
     box = page.locator("#txt2img_prompt textarea")
     box.wait_for()
-    assert box.input_value() == tagged
+    wait_until(page, "document.querySelector('#txt2img_prompt textarea').value === arg", tagged)
     steps = page.locator("#txt2img_steps input[type=number]")
     steps.fill("2")
     steps.blur()
@@ -57,6 +57,7 @@ def test_a_result_is_tried_compared_and_one_save_kept(webui, screenshot):
     page.locator(".pivotal-compare").wait_for()
     page.locator("#pivotal_compare .pivotal-finished").wait_for()
     images = page.locator(".pivotal-compare tbody img")
+    images.nth(7).wait_for()
     assert images.count() == 4 * 2, "without, two copies and the result, two prompts"
     wait_until(page, "Array.from(document.querySelectorAll('.pivotal-compare img')).every(i => i.naturalWidth > 0)")
     heads = page.locator(".pivotal-compare tbody th > div:first-child").all_inner_texts()
@@ -101,7 +102,7 @@ def test_files_are_found_added_and_compared(webui, screenshot):
     assert answer.value.status == 422
     page.locator("#pivotal_compare_form .pivotal-told").get_by_text("'strong'").wait_for()
     screenshot(page, "1_refused")
-    page.locator("#pivotal_compare_form summary").click()
+    page.locator("#pivotal_compare_form .pivotal-fold > summary").click()
     for name, text in (("strengths", "0.5, 1"), ("steps", "2"), ("seeds", "3, 4"), ("size", "64")):
         page.locator(f"#pivotal_compare_form input[name={name}]").fill(text)
     with posts(page, "/compare"):

@@ -36,7 +36,7 @@ def test_concepts_are_added_in_their_section_and_the_run_tells_its_plan(webui, s
     plan.get_by_text("8 images an epoch / batch 4 / accumulation 1 = 2 steps an epoch; 3 steps are 1.5 epochs").wait_for()
     plan.locator("summary").click()
     assert "others (regularization): 6 images, 4 an epoch" in plan.inner_text()
-    page.locator("#pivotal_progress .pivotal-badge:is(.pivotal-finished, .pivotal-failed)").wait_for(timeout=180_000)
+    page.locator("#pivotal_progress .pivotal-badge:is(.pivotal-finished, .pivotal-failed)").wait_for()
     progress = page.locator("#pivotal_progress").first
     assert "Finished" in progress.inner_text(), progress.inner_text()
     screenshot(page, "plan")

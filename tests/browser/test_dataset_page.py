@@ -8,7 +8,7 @@ from PIL import Image
 
 from fake_host import write_dataset
 
-from .conftest import show_tab, write
+from .conftest import WAIT_MS, show_tab, write
 
 pytestmark = pytest.mark.browser
 HOSTILE = "<img src=x onerror=\"document.title='owned'\"> 🎈 &amp; </textarea><b>bold"
@@ -38,7 +38,7 @@ def caption(page, name):
 
 def eventually(page, look, wanted):
     """Waits until `look` sees what is wanted on the disk."""
-    for _ in range(100):
+    for _ in range(WAIT_MS // 100):
         if look() == wanted:
             return
         page.wait_for_timeout(100)
@@ -69,6 +69,7 @@ def test_a_caption_is_saved_as_its_field_is_left(webui, images, screenshot):
     page.close()
 
 
+@pytest.mark.once
 def test_many_captions_are_changed_after_a_preview_and_undone(webui, images, screenshot):
     page = opened(webui, images, "/?__theme=dark")
     tool = page.locator(".pivotal-dataset-tool", has_text="Change these captions")
@@ -98,6 +99,7 @@ def test_many_captions_are_changed_after_a_preview_and_undone(webui, images, scr
     page.close()
 
 
+@pytest.mark.once
 def test_a_painted_mask_is_the_file_that_training_reads(webui, tmp_path, screenshot):
     folder = tmp_path / "images"
     folder.mkdir()
@@ -151,6 +153,7 @@ def test_a_painted_mask_is_the_file_that_training_reads(webui, tmp_path, screens
     page.close()
 
 
+@pytest.mark.once
 def test_names_and_captions_are_text_and_broken_images_are_told(webui, tmp_path, screenshot):
     folder = tmp_path / "images"
     folder.mkdir()

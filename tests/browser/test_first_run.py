@@ -3,19 +3,21 @@
 import io
 import re
 
+import gradio
 import numpy as np
 import pytest
 from PIL import Image
 
 from pivotal.ui.demo import demo_run
 
-from .conftest import ROOT, WebUI, served, show_tab, wait_until, write
+from .conftest import ROOT, WebUI, fill, served, show_tab, wait_until, write
 
 pytestmark = pytest.mark.browser
 
-MINUTES_3 = 180_000  # ms: the longest that the demo may take
+LONG = 900_000  # ms: the demo takes one minute or two, and many times that where others have the cores
 TEAL = 180  # degrees: the hue that the demo's images show (toy.concepts), and that the checkpoint never saw
 IMAGES, STEPS = 4, 12
+IS_NEWEST = int(gradio.__version__.split(".")[0]) >= 6  # there the demo is trained as it ships; in older hosts half as long
 # Measured, in degrees from teal: 8 to 11 with the word, 46 with the word that it began as (green), 34 before the run.
 FARTHEST, LEAST_MOVE = 20, 25
 # gradio 3 and 4 draw each image twice: in the grid, and below the large one
@@ -39,7 +41,7 @@ def generate(page, prompt: str, images: int = IMAGES, steps: int = STEPS) -> lis
         number.blur()
     shown = page.evaluate(SHOWN)
     page.locator("#txt2img_generate").click()
-    wait_until(page, "document.querySelector('#html_info_txt2img').innerText.startsWith(arg)", prompt, MINUTES_3)
+    wait_until(page, "document.querySelector('#html_info_txt2img').innerText.startsWith(arg)", prompt, LONG)
     info = page.locator("#html_info_txt2img").first
     assert info.inner_text().count(prompt) == images, info.inner_text()
     wait_until(page, f"{SHOWN}.length === arg[0] && !arg[1].includes({SHOWN}[0])", [images, shown])
@@ -70,20 +72,24 @@ def test_a_new_user_trains_the_demo_and_prompts_with_the_word(webui, screenshot)
     show_tab(page, "Train")
     page.locator(".pivotal-row").first.wait_for()
     screenshot(page, "2_form")
+    length = demo["length.steps"]
+    if not IS_NEWEST:
+        length //= 2
+        fill(page, "length.steps", str(length))
     page.locator("#pivotal_start").click()
     page.locator("#pivotal_progress .pivotal-badge.pivotal-running").wait_for()
     step = "Number((/step (\\d+)/.exec(document.querySelector('#pivotal_progress .pivotal-phase').innerText) || [])[1])"
     wait_until(page, f"{step} >= 1")
     first = page.evaluate(step)
-    page.locator(".pivotal-part-chart svg").wait_for(timeout=60_000)
+    page.locator(".pivotal-part-chart svg").wait_for()
     wait_until(page, f"{step} > {first}")
     screenshot(page, "3_running")
-    page.locator("#pivotal_progress .pivotal-badge:is(.pivotal-finished, .pivotal-failed)").wait_for(timeout=MINUTES_3)
+    page.locator("#pivotal_progress .pivotal-badge:is(.pivotal-finished, .pivotal-failed)").wait_for(timeout=LONG)
     screenshot(page, "4_finished")
     progress = page.locator("#pivotal_progress")
     assert progress.locator(".pivotal-badge").first.inner_text() == "Finished", progress.first.inner_text()
     assert page.locator(".pivotal-word").first.inner_text() == word
-    assert re.search(rf"step {demo['length.steps']} of", page.locator("#pivotal_progress .pivotal-phase").inner_text())
+    assert re.search(rf"step {length} of", page.locator("#pivotal_progress .pivotal-phase").inner_text())
     wait_until(page, "Array.from(document.querySelectorAll('.pivotal-newest img')).every(i => i.naturalWidth > 0)")
     assert page.locator(".pivotal-newest img").count() == len(demo["samples.prompts"])
 

@@ -4,7 +4,7 @@ import pytest
 
 from fake_host import write_dataset
 
-from .conftest import field_of, fill, show_tab, wait_until, write
+from .conftest import fill, show_tab, wait_until, write
 
 pytestmark = pytest.mark.browser
 
@@ -59,12 +59,12 @@ def test_runs_wait_are_moved_edited_worked_and_remembered(webui, page, screensho
 
     row(page, "second").get_by_text("Edit", exact=True).click()
     page.locator("#pivotal_queue_editing").get_by_text("second").wait_for()
-    assert field_of(page, "name").input_value() == "second"
+    wait_until(page, "document.querySelector('#pivotal_name :is(textarea, input)').value === 'second'")
     fill(page, "name", "renamed")
     screenshot(page, "editing")
     page.locator("#pivotal_add_to_queue").click()
     page.locator("#pivotal_answer").get_by_text("'renamed' is changed").wait_for()
-    assert page.locator("#pivotal_queue_editing .pivotal-editing").count() == 0
+    page.locator("#pivotal_queue_editing .pivotal-editing").wait_for(state="detached")
     show_tab(page, "Queue")
     wait_for_order(page, NAME, "renamed", "first")
 

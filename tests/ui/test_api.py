@@ -228,7 +228,7 @@ def test_no_address_reads_or_writes_outside_or_tells_where_things_lie(server):
                     if str(server.data) not in path:  # of what was sent, a beginning may come back
                         assert str(server.data) not in told.replace(folder, ""), (route.path, field.name, told)
                 asked += 1
-    server.desk.datasets.work.wait(60)
+    server.desk.datasets.work.wait(300)
     assert asked > 400
     now = {path: path.read_bytes() for path in server.data.rglob("*") if path.is_file() and "host" not in path.parts}
     changed = [path for path in files if now.get(path) != files[path]]

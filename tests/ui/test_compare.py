@@ -56,7 +56,7 @@ def test_a_comparison_is_asked_for_watched_and_its_images_fetched(server):
     assert "Nothing is compared yet" in server.get("/panel/compare").json()["html"]
     reply = server.post("/compare", {"run": "pair", "strengths": [0.5, 1], "steps": 1, "size": 64, "seeds": [3]})
     assert reply.status_code == 200 and reply.json()["id"]
-    server.desk.comparisons.wait(60)
+    server.desk.comparisons.wait(300)
     found = server.get("/compare").json()
     assert (found["state"], found["done"], [row["label"] for row in found["rows"]]) == (
         "finished", 5, ["without", "step 1", "result (step 2)"])
@@ -88,7 +88,7 @@ def test_only_saves_of_a_run_are_put_away_and_not_while_one_is_drawn(server):
         assert server.post("/compare/keep", {"run": "pair", "save": "result"}).status_code == 409
         assert server.post("/compare", {"run": "pair"}).status_code == 409
         assert server.post("/compare/stop", {}).json() == {"state": "stopping"}
-    assert server.desk.comparisons.wait(60).state == "stopped"
+    assert server.desk.comparisons.wait(300).state == "stopped"
     assert sorted(server.host.folders().loras.iterdir()) == before
 
 

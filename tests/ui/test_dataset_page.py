@@ -48,7 +48,7 @@ class Page:
 
     def work(self):
         """How the long work ended."""
-        self.desk.datasets.work.wait(60)
+        self.desk.datasets.work.wait(300)
         return self.client.get(f"{API}/dataset/work").json()
 
 
@@ -160,13 +160,13 @@ def test_long_work_is_one_at_a_time_and_stops(page, folder):
 
     def slow(image):
         seen.set()
-        held.wait(30)
+        held.wait(300)
         return "x"
 
     page.host.captioners = lambda: {"Slow": slow}
     try:
         page.post("captions", folder=str(folder), captioner="Slow", place="replace")
-        assert seen.wait(30)
+        assert seen.wait(300)
         assert page.post("compare", folder=str(folder)).status_code == 409
         assert "Looking at a dataset" in page.client.post(f"{API}/jobs", json={"options": {
             "name": "x", "dataset": {"folder": str(folder)}, "samples": {"every_steps": 0},

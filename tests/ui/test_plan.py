@@ -1,5 +1,8 @@
 """The plan on the page and by the API: captions, memory, disk, time, and what would need less."""
 
+import threading
+import time
+
 import gradio as gr
 import pytest
 from fastapi import FastAPI
@@ -7,16 +10,26 @@ from fastapi import FastAPI
 from api_client import Described
 from fake_host import FakeHost, write_dataset
 from pivotal.api.routes import attach_routes
+from pivotal.errors import PivotalError
 from pivotal.jobs.checks.plan import make_plan
 from pivotal.jobs.desk import Desk
 from pivotal.jobs.outlook.estimate import memory, trained_values
 from pivotal.jobs.outlook.outlook import offers
 from pivotal.jobs.outlook.words import duration, step_words
 from pivotal.register import panels
+from pivotal.tools.dataset.filters import Filter
+from pivotal.tools.dataset.settings import CaptionImages
 from pivotal.ui.plan import plan_html
 from runs import QUICK, fingerprint
 
 API = "/pivotal/v1"
+
+
+def until(condition):
+    deadline = time.monotonic() + 300
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +101,47 @@ def test_nothing_is_measured_while_a_run_goes_on(client, desk, images):
     assert reply.status_code == 409 and reply.json()["error"]
     reply = client.post(API + "/measure", json={"options": {"seed": "x"}})
     assert reply.status_code == 422 and "seed" in reply.json()["problems"]
+
+
+@pytest.mark.once
+def test_in_a_pause_others_use_the_model_and_the_run_ends_as_if_they_had_not(tmp_path, images, monkeypatch):
+    monkeypatch.setattr("pivotal.jobs.outlook.probe.SECONDS", 0)
+    run = flat_of(images, length__steps=20, measure__images=0, samples__every_steps=0)
+    whole, desk = Desk(FakeHost(tmp_path / "whole")), Desk(FakeHost(tmp_path / "paused"))
+    whole.start(run)
+    whole.wait(300)
+    desk.start(run)
+    until(lambda: desk.view().step)
+    desk.pause()
+    until(lambda: desk.view().state == "paused")
+    at, photos = desk.view().step, write_dataset(tmp_path / "photos", 2)
+    assert desk.outlooks.measured(flat_of(images, batch__size=1)).probed.fits
+    desk.host.captioners = lambda: {"Ruler": lambda image: f"{image.width} wide"}
+    desk.datasets.write_captions(desk.datasets.open(str(photos)), CaptionImages(place="replace"), "Ruler", Filter())
+    assert desk.datasets.work.wait(300).changed == 2 and (photos / "01.txt").read_text(encoding="utf-8") == "72 wide"
+    assert desk.view().step == at and desk.view().state == "paused" and 0 < at < 20
+    desk.resume_paused()
+    assert desk.wait(300).state == whole.view().state == "finished"
+    written = [(each.host.folders().embeddings / "zkteal.safetensors").read_bytes() for each in (whole, desk)]
+    assert written[0] == written[1]
+
+
+@pytest.mark.once
+def test_a_run_that_is_stopped_in_a_pause_does_not_wait_for_other_work(desk, images, tmp_path):
+    held, seen = threading.Event(), threading.Event()
+    desk.host.captioners = lambda: {"Slow": lambda image: seen.set() or held.wait(300) and "x"}
+    desk.start(flat_of(images, length__steps=1000))
+    until(lambda: desk.view().step)
+    desk.pause()
+    until(lambda: desk.view().state == "paused")
+    opened = desk.datasets.open(str(write_dataset(tmp_path / "photos", 3)))
+    desk.datasets.write_captions(opened, CaptionImages(place="replace"), "Slow", Filter())
+    assert seen.wait(300)
+    with pytest.raises(PivotalError, match="Looking at a dataset's images is going on"):
+        desk.resume_paused()
+    desk.stop()
+    held.set()
+    assert desk.datasets.work.wait(300).done == 1 and desk.wait(300).state == "stopped"
 
 
 def test_what_is_offered_needs_less_and_fits_the_form(desk, images):

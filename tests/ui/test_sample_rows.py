@@ -2,12 +2,10 @@
 
 import json
 
-from pivotal.config.options import walk
 from pivotal.config.sample_lines import SampleLine, sample_line, sample_lines
-from pivotal.config.train import TrainConfig
 from pivotal.ui.sample_rows import lines_schema
 
-PROMPTS = next(option for option in walk(TrainConfig) if option.key == "samples.prompts")
+PROMPTS = "samples.prompts"
 
 
 def test_every_field_but_the_prompt_has_a_flag_that_the_line_is_read_by():

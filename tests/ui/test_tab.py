@@ -78,10 +78,10 @@ def test_a_press_on_train_starts_the_run_and_says_nothing(desk, tmp_path):
         "samples.every_steps": 0, "measure.images": 0, "embeddings.0.placeholder": "zkteal", "embeddings.0.token_count": 1,
     })  # fmt: skip
     assert told(pressed.train(*values)) == ({}, "")
-    view = desk.wait(60)
+    view = desk.wait(300)
     assert view.state == "finished", view.message
     assert told(pressed.resume(*values)) == ({}, "")  # there is a state to go on from, and nothing left to do
-    assert desk.wait(60).step == 2
+    assert desk.wait(300).step == 2
 
 
 def test_a_plan_is_told_without_a_run_and_its_problems_are_those_of_a_start(desk, tmp_path):

@@ -7,6 +7,7 @@ import threading
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from pivotal.errors import OptionError, PivotalError
@@ -44,9 +45,9 @@ class Desk:
         self._thread: threading.Thread | None = None
         self._other = ""  # what else uses the model, in words
         self.comparisons = Comparisons(host, self.occupy)
-        self.datasets = Datasets(host, self.occupy)
+        self.datasets = Datasets(host, partial(self.occupy, in_pause=True))
         self.queue = RunQueue(self)
-        self.outlooks = Outlooks(host, self.occupy)
+        self.outlooks = Outlooks(host, partial(self.occupy, in_pause=True))
 
     def check(self, flat: Mapping[str, Any], *, resume: bool = False) -> dict[str, str]:
         """Every problem of a run by key; loads nothing."""
@@ -141,6 +142,7 @@ class Desk:
                     self._control.discard.set()  # before stop, which is what the run looks at
                 self._control.stop.set()
                 self.comparisons.stop()  # for which a paused run would wait
+                self.datasets.leave_the_host()
                 self._show("stopping")
 
     def pause(self) -> None:

@@ -16,6 +16,7 @@ from pivotal.jobs.comparison.settings import Comparison
 from pivotal.jobs.signed import sign
 from pivotal.ui.buttons import add_button, copy_button, post_button, try_button
 from pivotal.ui.gradio_compat import html, slot
+from pivotal.ui.sample_rows import lines_html
 
 PICTURE = 384  # px, of a cell's thumbnail
 RUNS, SHOWN = 200, 40  # runs that are offered, and files that a search shows
@@ -66,7 +67,7 @@ def _form() -> str:
 def _field(option: Option) -> str:
     key, identifier = option.key, f"pivotal_compare_{option.key}"
     label, words = f'<span class="pivotal-label">{escape(option.label)}</span>', escape(option.spec.help)
-    tail = f'<span class="pivotal-help">{words}</span>'
+    tail, after = f'<span class="pivotal-help">{words}</span>', ""
     if option.type is bool:
         checked = " checked" if option.default else ""
         return (f'<label class="pivotal-field pivotal-check"><input type="checkbox" id="{identifier}" name="{key}"{checked}>'
@@ -78,11 +79,12 @@ def _field(option: Option) -> str:
         control = f'<select id="{identifier}" name="{key}"><option value=""></option>{choices}</select>'
     elif key in _LARGE:
         control = f'<textarea id="{identifier}" name="{key}" rows="3"></textarea>'
+        after = f'<div id="{identifier}_table">{lines_html(f"compare.{key}")}</div>' if key == "prompts" else ""
     else:
         value = "" if option.default is None else escape(str(option.default), quote=True)
         listed = f' list="{_RUNS}"' if key == "run" else ""
         control = f'<input type="text" id="{identifier}" name="{key}" value="{value}"{listed} autocomplete="off">'
-    return f'<label class="pivotal-field">{label}{control}{tail}</label>'
+    return f'<label class="pivotal-field">{label}{control}{tail}</label>{after}'
 
 
 def files_html(folders: Folders, find: str) -> str:

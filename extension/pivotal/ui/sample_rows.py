@@ -20,14 +20,19 @@ _AS_THE_RUN = "as the run"  # of a choice; a field is empty instead
 
 def sample_editor(option: Option) -> None:
     """Draws the table of the lines in `option`'s text box, folded."""
-    told = escape(json.dumps(lines_schema(option)), quote=True)
-    html('<details class="pivotal-more"><summary>As a table</summary>'
-         f'<div class="pivotal-rows" data-pivotal-rows="{told}"></div></details>', elem_id=f"{element_id(option.key)}_table")
+    html(lines_html(option.key), elem_id=f"{element_id(option.key)}_table")
 
 
-def lines_schema(option: Option) -> dict[str, Any]:
+def lines_html(key: str) -> str:
+    """The table, folded, of the lines in the text box with the element id of `key`."""
+    told = escape(json.dumps(lines_schema(key)), quote=True)
+    return ('<details class="pivotal-more"><summary>As a table</summary>'
+            f'<div class="pivotal-rows" data-pivotal-rows="{told}"></div></details>')
+
+
+def lines_schema(key: str) -> dict[str, Any]:
     """What the scripts must know: of rows, and of how a row is written as a line."""
-    told = schema(Table(option.key, SampleLine))
+    told = schema(Table(key, SampleLine))
     fields = [field | ({"choices": [_AS_THE_RUN, *field["choices"]], "default": _AS_THE_RUN} if field["choices"]
                        else {"empty": _AS_THE_RUN} if field["name"] in flags() else {}) for field in told["fields"]]
     words = told["words"] | {"add": "Add sample", "in_use_help": "Off: stays in the list behind a #, and is not drawn."}

@@ -72,10 +72,10 @@ class Outlooks:
 
         Raises:
             OptionError: with every problem by key.
-            PivotalError: a run is going on.
+            PivotalError: a run is going on that is not paused.
         """
         plan = make_plan(flat, self.host)
-        vacate = self._occupy("A run is being measured")
+        vacate = self._occupy("A measurement")
         try:
             found = probe(plan, self.host)
         finally:

@@ -31,12 +31,14 @@ class Datasets:
     """One for the process. Only folders that were opened here are read or written."""
 
     def __init__(self, host: Host, occupy: Callable[[str], Callable[[], None]]):
-        """`occupy` keeps runs off the device until what it returns is called; it raises PivotalError while one goes on."""
+        """`occupy` keeps runs off the device until what it returns is called; it raises PivotalError while one goes on that is
+        not paused."""
         self._host, self._occupy = host, occupy
         self._lock = threading.Lock()
         self._opened: dict[str, Opened] = {}
         self._context: tuple[float, PromptContext] | None = None
         self.work = Work()
+        self._is_at_host = threading.Event()
 
     def open(self, where: str, *, subfolders: bool = False, ending: str = "") -> Opened:
         """The folder that the user typed, looked at anew.
@@ -113,6 +115,11 @@ class Datasets:
         is_network = settings.how in ("words", "rembg")
         self._start("Making masks", opened, filter, (lambda: self._at_the_host(ready)) if is_network else ready)
 
+    def leave_the_host(self) -> None:
+        """Stops the work that keeps a paused run waiting; other work goes on."""
+        if self._is_at_host.is_set():
+            self.work.stop()
+
     def undo_masks(self, opened: Opened) -> Undone:
         """Takes the last automatic masks of a folder back.
 
@@ -151,6 +158,8 @@ class Datasets:
         """Each image in a turn of its own at the device, so that prompts come between; and no run meanwhile."""
         with ExitStack() as stack:
             stack.callback(self._occupy("Looking at a dataset's images"))
+            stack.callback(self._is_at_host.clear)
+            self._is_at_host.set()
             step = self._host.run(lambda: stack.enter_context(ready()))
             yield lambda name: self._host.run(lambda: step(name))
 
