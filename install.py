@@ -31,6 +31,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -186,23 +188,28 @@ def make_python(folder: Path, python: Path) -> None:
             shutil.rmtree(record, ignore_errors=True)
 
 
-def install_packages(python: str, files: list[str]) -> None:
+def install_packages(python: str, files: list[str], *, quiet: bool) -> None:
     """torch first and alone, so that no other package chooses its build; the files' packages; what they still lack."""
-    pip = [python, "-m", "pip", "--disable-pip-version-check"]
+    pip = [python, "-m", "pip", "--disable-pip-version-check", *(["--quiet"] if quiet else [])]
     torch_version = [python, "-c", "import importlib.metadata as packages; print(packages.version('torch'))"]
     if answer(torch_version) is None:
-        words = shlex.split(os.environ.get("TORCH_COMMAND") or f"install {TORCH}", posix=os.name != "nt")
+        words = shlex.split(os.environ.get("TORCH_COMMAND") or f"install --no-compile {TORCH}", posix=os.name != "nt")
         step([*pip, *words[words[0] in {"pip", "pip3"} :]], "pip could not install torch")
     with tempfile.TemporaryDirectory() as folder:
         held = Path(folder, "torch.txt")
         held.write_text(f"torch=={answer(torch_version)}\n", "utf-8")
         arguments = [argument for file in files for argument in ("-r", str(ROOT / file))]
-        step([*pip, "install", "--prefer-binary", "-c", str(held), *arguments], f"pip could not install {' and '.join(files)}")
+        # Of these packages a few are ever imported, and Python compiles those by itself: that is quicker than all of them.
+        install = [*pip, "install", "--no-compile", "--prefer-binary"]
+        step([*install, "-c", str(held), *arguments], f"pip could not install {' and '.join(files)}")
     step([python, str(ROOT / "install.py")], f"{REQUIREMENTS} could not be completed")
 
 
-def make_environment(name: str, *, tools: bool) -> str:
+def make_environment(name: str, *, tools: bool, quiet: bool = False) -> str:
     """Makes an environment, or brings it up to its requirement files; quick when it already is.
+
+    Args:
+        quiet: pip tells only what goes wrong.
 
     Returns: its interpreter.
     """
@@ -218,11 +225,22 @@ def make_environment(name: str, *, tools: bool) -> str:
         raise InstallError("the packages of the environment {} need Python {}.{} or older.".format(name, *NEWEST_PYTHON[name]))
     say(f"Pivotal: {'bringing' if stamped else 'making'} {folder} {'up to date' if stamped else '(some minutes, once)'}")
     make_python(folder, python)
-    install_packages(str(python), files)
+    install_packages(str(python), files, quiet=quiet)
     written = stamp.with_suffix(".new")
     written.write_text(json.dumps({**stamped, **hashes}, indent=1), "utf-8")
     os.replace(written, stamp)  # last of all: an environment that is not whole has no fitting stamp
     return str(python)
+
+
+def made_in_turn(names: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Each name with the interpreter of its environment; while the caller uses one, the next is made."""
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        ahead = pool.submit(make_environment, names[0], tools=True)
+        for name, following in zip(names, [*names[1:], None], strict=True):
+            python = ahead.result()
+            if following:  # quietly, as the tests have the screen
+                ahead = pool.submit(make_environment, following, tools=True, quiet=True)
+            yield name, python
 
 
 # --- the commands -----------------------------------------------------------------------------------------------------
@@ -264,13 +282,12 @@ def run_tests(arguments: list[str]) -> int:
     parser.add_argument("--env", choices=[*ENVIRONMENTS, "all"], default="newest")
     parser.add_argument("--full", action="store_true", help="Runs the sweeps that take minutes, too.")
     options, rest = parser.parse_known_args(arguments)
-    # A file stays whole, as its tests share what they set up, and tests/conftest.py sets the order of files; more than
-    # four workers would want more than 12 GB.
-    workers = [f"--numprocesses={min(os.cpu_count() or 1, 4)}", "--dist=loadfile", "--no-loadscope-reorder"]
+    # A file stays whole, as its tests share what they set up, and tests/conftest.py sets the order of files. One worker more
+    # than cores, since tests wait, too; more than four would want more than 12 GB.
+    workers = [f"--numprocesses={min((os.cpu_count() or 1) + 1, 4)}", "--dist=loadfile", "--no-loadscope-reorder"]
     spread = workers if not {"-n", "-s", "--pdb"} & {*rest} else []
     notes, passed, failed, worst = [], 0, 0, 0
-    for name in ENVIRONMENTS if options.env == "all" else [options.env]:
-        python = make_environment(name, tools=True)
+    for name, python in made_in_turn([*ENVIRONMENTS] if options.env == "all" else [options.env]):
         # Of all environments, only the newest runs what their packages have no part in (tests/conftest.py).
         apart = ["-m", "not once"] if options.env == "all" and name != "newest" else []
         chosen = ["-m", "slow or not slow"] if options.full else apart

@@ -23,7 +23,8 @@ MARKS = {
     "gpu": "needs a CUDA card",
     "host": "needs a real WebUI (A1111, Forge, ...)",
     "slow": "takes minutes",
-    "once": "is about our own loop on torch, the same in all environments; install.py test --env all runs it in the newest",
+    "once": "is about our own loop on torch, or our own scripts in a page's HTML, the same in all environments; install.py test "
+    "--env all runs it in the newest",
     "browser": "drives a real Chromium; skipped only where there is none",
 }
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
+import pytest
 import torch
 
 from pivotal.jobs.checks.plan import make_plan
@@ -11,7 +12,7 @@ from pivotal.jobs.control import Control
 from pivotal.jobs.desk import work_through
 
 QUICK = {"name": "run", "embeddings.0.placeholder": "zkteal", "embeddings.0.initial_text": "green",
-         "embeddings.0.token_count": 2, "samples.every_steps": 0, "batch.size": 2, "measure.images": 2,
+         "embeddings.0.token_count": 2, "samples.every_steps": 0, "batch.size": 2, "measure.images": 0,
          "optimizer.learning_rate": 0.02, "length.steps": 8}
 
 
@@ -23,6 +24,11 @@ def carry_out(host, folder, *, resume=False, stop_after=None, alone=False, **cha
     plan = make_plan(flat, host, resume=resume)
     outcome = work_through(plan, host, events.append, Control(stop_after_steps=stop_after, patient=False))
     return outcome, events
+
+
+def mostly_once(values, everywhere=1):
+    """Parameters of a test: the first ones run in all environments, the others in the newest alone (tests/conftest.py)."""
+    return [*values[:everywhere], *(pytest.param(value, marks=pytest.mark.once) for value in values[everywhere:])]
 
 
 def fingerprint(host):

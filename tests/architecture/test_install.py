@@ -8,13 +8,14 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
+import threading
 import venv
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.once
 
 # What a host has that lacks nothing, at the lower ends of extension/requirements.txt (checked below against that file).
 COMPLETE = {
@@ -138,9 +139,9 @@ def test_with_nothing_missing_it_is_silent_and_quick(host):
     host.add({f"package{number}": "1.0" for number in range(150)})  # as many as a WebUI has
     seconds = []
     for _ in range(3):
-        begin = time.perf_counter()
+        begin = sum(os.times()[2:4])  # of the children's processor, since other work may share the machine
         done = host.run()
-        seconds.append(time.perf_counter() - begin)
+        seconds.append(sum(os.times()[2:4]) - begin)
         assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert min(seconds) < 1
     assert host.calls() == []
@@ -335,7 +336,7 @@ def test_torch_is_installed_first_and_alone_and_then_held(project):
     shutil.rmtree(project.lack_torch)
     project.run("train", FAKE_PIP_ADDS="torch==2.13.0 numpy==1.26.2")
     first, second, *_ = [json.loads(line) for line in project.log.read_text().splitlines()]
-    assert first["arguments"][1:] == ["install", "torch==2.13.0"]
+    assert first["arguments"][1:] == ["install", "--no-compile", "torch==2.13.0"]
     assert second["constraints"] == ["torch==2.13.0"]
 
 
@@ -378,6 +379,15 @@ def test_the_tests_of_all_environments_are_summed_in_the_last_line(project):
     assert all(asked[name].endswith("-reorder', '-m', 'not once', '-k', 'word']") for name in (".venv-a1111", ".venv-forge"))
     assert "--numprocesses" not in project.run("test", "-s", FAKE_PYTEST="{}").stdout  # a terminal cannot be shared
     assert any(str(project.root / "tests/environments/tools.txt") in call for call in project.calls())
+
+
+def test_the_next_environment_is_made_while_one_is_used(install, monkeypatch):
+    made = {name: threading.Event() for name in "abc"}
+    monkeypatch.setattr(install, "make_environment", lambda name, **_: made[name].set() or name.upper())
+    turns = install.made_in_turn([*made])
+    assert next(turns) == ("a", "A")
+    assert made["b"].wait(300) and not made["c"].is_set()
+    assert [*turns] == [("b", "B"), ("c", "C")]
 
 
 @pytest.mark.parametrize(
@@ -446,4 +456,4 @@ def test_a_signal_reaches_the_program_and_its_end_is_ours(project, number):
     with subprocess.Popen(command, env=project.environment(), **pipes) as process:
         assert process.stdout.readline() == "ready\n"
         process.send_signal(number)
-        assert process.wait(10) == 40 + number
+        assert process.wait(120) == 40 + number

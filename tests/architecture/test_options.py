@@ -15,6 +15,7 @@ from pivotal.config.sections.training import Optimizer
 from pivotal.config.train import TrainConfig
 
 ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.once
 PACKAGE = ROOT / "extension" / "pivotal"
 
 

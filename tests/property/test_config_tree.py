@@ -84,6 +84,7 @@ def is_a_sentence(text: str) -> bool:
     flags=re.S)
 
 
+@pytest.mark.once
 def test_ten_thousand_random_runs_build_or_say_why_not():
     """Every second run has only values inside their options' limits, so that the rules between options are met, too."""
     built = refused = 0

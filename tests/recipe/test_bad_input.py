@@ -185,7 +185,7 @@ def test_the_desk_takes_one_run_at_a_time_and_stop_keeps_what_is_learned(host, i
     while desk.view().step < 3:
         assert desk.busy
     desk.stop()
-    view = desk.wait(30)
+    view = desk.wait(300)
     assert view.state == "stopped" and view.step >= 3
     assert (host.folders().embeddings / "zkteal.safetensors").is_file()
     assert desk.check(QUICK | {"dataset.folder": str(images)}) == {}

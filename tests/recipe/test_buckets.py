@@ -65,7 +65,7 @@ def test_every_cache_gives_the_same_run_and_the_one_on_disk_is_found_again(tmp_p
     for name, cache in (("memory", "memory"), ("disk", "disk"), ("disk", "disk"), ("off", "off")):
         host = Counted(tmp_path / name)
         before = fingerprint(host)
-        outcome, events = carry_out(host, images, cache__latents=cache, **MIXED)
+        outcome, events = carry_out(host, images, cache__latents=cache, measure__images=2, **MIXED)
         assert fingerprint(host) == before
         again = " again" if name in found else ""
         found[name + again] = (result(host, events), host.encoded, outcome.metrics)
@@ -83,7 +83,8 @@ def test_every_cache_gives_the_same_run_and_the_one_on_disk_is_found_again(tmp_p
 def test_the_plan_tells_the_sizes_and_with_a_rate_of_zero_nothing_is_learned(tmp_path, images):
     plans, errors = [], []
     for rate in (0.02, 0.0):
-        outcome, events = carry_out(FakeHost(tmp_path / str(rate)), images, optimizer__learning_rate=rate, **MIXED)
+        outcome, events = carry_out(FakeHost(tmp_path / str(rate)), images, optimizer__learning_rate=rate, measure__images=2,
+                                    **MIXED)
         plans += [event for event in events if isinstance(event, Planned)]
         errors.append(outcome.metrics)
         assert len([event for event in events if isinstance(event, StepDone)]) == 8

@@ -1,9 +1,10 @@
-"""``python -m pivotal train`` as a script uses it, each time in a process of its own."""
+"""``python -m pivotal train`` as a script uses it: over processes where they are the point, else in this one."""
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from fake_host import write_dataset
+from pivotal.cli import main
 from pivotal.formats.embedding_file import read_embedding
 from tiny import write_tiny
 
@@ -40,15 +42,34 @@ def place(tmp_path_factory):
     return folder
 
 
-def train(folder: Path, *words: str, data: str = "data") -> subprocess.CompletedProcess:
+def arguments(folder: Path, *words: str, data: str = "data") -> list[str]:
+    return ["train", str(folder / "run.yaml"), "--data-dir", str(folder / data), *words]
+
+
+def started(folder: Path, *words: str, data: str = "data") -> subprocess.CompletedProcess:
+    """In a process of its own."""
     environment = os.environ | {"PYTHONPATH": str(ROOT / "extension"), "PYTHONUTF8": "0"}
-    return subprocess.run([sys.executable, "-m", "pivotal", "train", str(folder / "run.yaml"), "--data-dir",
-                           str(folder / data), *words], capture_output=True, text=True, env=environment, timeout=300,
-                          check=False)
+    return subprocess.run([sys.executable, "-m", "pivotal", *arguments(folder, *words, data=data)], capture_output=True,
+                          text=True, env=environment, timeout=300, check=False)
+
+
+@pytest.fixture
+def train(place, capsys):
+    """In this process: its exit code, stdout and stderr."""
+    handlers = {wanted: signal.getsignal(wanted) for wanted in (signal.SIGINT, signal.SIGTERM)}
+
+    def run(*words: str, data: str = "data") -> tuple[int, str, str]:
+        capsys.readouterr()
+        code = main(arguments(place, *words, data=data))
+        return code, *capsys.readouterr()
+
+    yield run
+    for wanted, handler in handlers.items():
+        signal.signal(wanted, handler)
 
 
 def test_a_run_ends_with_one_json_object_and_its_files(place):
-    done = train(place, "--json")
+    done = started(place, "--json")
     assert done.returncode == 0, done.stderr
     (line,) = done.stdout.splitlines()
     told = json.loads(line)
@@ -62,35 +83,35 @@ def test_a_run_ends_with_one_json_object_and_its_files(place):
     assert sum(json.loads(event)["event"] == "StepDone" for event in events) == 12
 
 
-def test_a_run_stopped_in_one_process_and_resumed_in_another_gives_the_same_bytes(place):
+@pytest.mark.once
+def test_a_run_stopped_in_one_process_and_resumed_in_another_gives_the_same_bytes(place, train):
     whole = place / "data/embeddings/zkteal.safetensors"
     if not whole.exists():
-        assert train(place).returncode == 0
-    stopped = train(place, "--json", "--stop-after-steps", "5", data="other")
+        assert train()[0] == 0
+    stopped = started(place, "--json", "--stop-after-steps", "5", data="other")
     assert stopped.returncode == 0 and json.loads(stopped.stdout)["steps"] == 5
     assert json.loads(stopped.stdout)["state"] == "stopped"
     parts = place / "other/embeddings/zkteal.safetensors"
     assert parts.read_bytes() != whole.read_bytes()
-    assert train(place, "--resume", data="other").returncode == 0
+    assert train("--resume", data="other")[0] == 0
     assert parts.read_bytes() == whole.read_bytes()
 
 
-def test_a_run_file_with_problems_ends_with_2_and_each_under_its_key(place):
-    done = train(place, "--optimizer.learning-rate", "abc", "--embeddings.0.placeholder", "cat", "--foo.bar=3",
-                 "--checkpoint", "none", "--dataset.folder", str(place / "nowhere"))
-    assert done.returncode == 2 and "Traceback" not in done.stderr and done.stdout == ""
-    keys = {line.partition(":")[0] for line in done.stderr.splitlines()}
+def test_a_run_file_with_problems_ends_with_2_and_each_under_its_key(place, train):
+    code, told, errors = train("--optimizer.learning-rate", "abc", "--embeddings.0.placeholder", "cat", "--foo.bar=3",
+                               "--checkpoint", "none", "--dataset.folder", str(place / "nowhere"))
+    assert (code, told) == (2, "")
+    keys = {line.partition(":")[0] for line in errors.splitlines()}
     assert {"optimizer.learning_rate", "embeddings.0.placeholder", "foo.bar", "checkpoint", "dataset.folder"} <= keys
 
 
-def test_a_plan_is_printed_and_nothing_is_trained(place):
-    done = train(place, "--plan", "--dataset.repeats", "2", "--name", "planned only")
-    assert done.returncode == 0, done.stderr
-    assert "6 images x 2 repeats / batch 2 / accumulation 1 = 6 steps an epoch; 12 steps are 2 epochs" in done.stdout
-    assert "Disk: " in done.stdout and "How long it takes is not known yet" in done.stdout
+def test_a_plan_is_printed_and_nothing_is_trained(place, train):
+    code, told, errors = train("--plan", "--dataset.repeats", "2", "--name", "planned only")
+    assert code == 0, errors
+    assert "6 images x 2 repeats / batch 2 / accumulation 1 = 6 steps an epoch; 12 steps are 2 epochs" in told
+    assert "Disk: " in told and "How long it takes is not known yet" in told
     assert not (place / "data/pivotal/runs/planned only/run.yaml").exists()
-    measured = train(place, "--plan", "--measure", "--json", "--name", "planned only")
-    told = json.loads(measured.stdout)
+    told = json.loads(train("--plan", "--measure", "--json", "--name", "planned only")[1])
     assert told["steps"] == 12 and told["seconds"]["total"] > told["seconds"]["step"] > 0 and told["measured"]["fits"]
     assert not (place / "data/pivotal/runs/planned only/run.yaml").exists()
-    assert train(place, "--plan", "--dataset.folder", "nowhere").returncode == 2
+    assert train("--plan", "--dataset.folder", "nowhere")[0] == 2

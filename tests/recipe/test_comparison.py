@@ -52,7 +52,7 @@ def train(host, folder, *, network=True, **changes):
 
 def compare(desk, **asked):
     desk.comparisons.start(DRAWN | asked)
-    return desk.comparisons.wait(60)
+    return desk.comparisons.wait(300)
 
 
 def pixels(path):
@@ -200,7 +200,7 @@ def test_a_comparison_and_a_run_take_turns(host):
             with pytest.raises(PivotalError, match="A comparison is going on"):
                 refused()
         desk.comparisons.stop()
-    assert desk.comparisons.wait(30).state == "stopped"
+    assert desk.comparisons.wait(300).state == "stopped"
     assert not desk.busy
     assert desk.comparisons.keep("run", "result").files
 
@@ -306,7 +306,7 @@ def test_a_paused_run_lets_its_saves_be_compared_and_waits_for_that(host):
         for refused in (desk.resume_paused, lambda: desk.comparisons.start(DRAWN | {"run": "run"})):
             with pytest.raises(PivotalError, match="A comparison is going on"):
                 refused()
-    view = desk.comparisons.wait(60)
+    view = desk.comparisons.wait(300)
     assert (view.state, view.done) == ("finished", view.of) and view.of >= at > 0, view.message
     assert desk.view().state == "paused" and desk.view().step == at
     with pytest.raises(PivotalError, match="is paused"):  # its files are not taken away from under it
@@ -318,11 +318,11 @@ def test_a_paused_run_lets_its_saves_be_compared_and_waits_for_that(host):
     with host.lock:
         desk.comparisons.start(DRAWN | {"run": "run"})
         desk.stop()
-    assert desk.wait(60).state == "stopped" and desk.comparisons.wait(60).state == "stopped", "Stop ends both"
+    assert desk.wait(300).state == "stopped" and desk.comparisons.wait(300).state == "stopped", "Stop ends both"
 
 
 def until(condition):
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)

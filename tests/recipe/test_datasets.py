@@ -19,6 +19,8 @@ from pivotal.jobs.checks.plan import make_plan, planned_run
 from pivotal.jobs.watch.plan_words import plan_lines
 from runs import QUICK, carry_out, fingerprint
 
+pytestmark = pytest.mark.once
+
 
 def shaped(folder, sizes, word="zkteal"):
     """Pictures of `sizes` (width, height) with captions."""
@@ -144,7 +146,7 @@ def test_the_plan_says_how_images_and_steps_come_to_each_other(tmp_path):
 
 
 def test_a_share_of_the_images_is_only_measured_on(tmp_path):
-    flat = QUICK | {"dataset.folder": str(write_dataset(tmp_path / "images", 8)), "measure.share": 0.25,
+    flat = QUICK | {"dataset.folder": str(write_dataset(tmp_path / "images", 8)), "measure.images": 2, "measure.share": 0.25,
                     "caption.dropout": 0.5, "augment.flip": 0.5, "concepts.0.kind": "regularization",
                     "concepts.0.folder": str(write_dataset(tmp_path / "others", 4, word="ball"))}
     plan = make_plan(flat, FakeHost(tmp_path / "host"))

@@ -16,7 +16,8 @@ from runs import carry_out, fingerprint
 def test_an_embedding_is_trained_and_the_model_given_back(tmp_path, family):
     host = FakeHost(tmp_path, family)
     before = fingerprint(host)
-    outcome, events = carry_out(host, write_dataset(tmp_path / "images"), precision__gradient_checkpointing=True)
+    outcome, events = carry_out(host, write_dataset(tmp_path / "images"), measure__images=2,
+                                precision__gradient_checkpointing=True)
     assert fingerprint(host) == before
     assert [event.step for event in events if isinstance(event, StepDone)] == list(range(1, 9))
     path = tmp_path / "embeddings" / "zkteal.safetensors"
@@ -29,7 +30,8 @@ def test_an_embedding_is_trained_and_the_model_given_back(tmp_path, family):
 
 
 def test_with_a_rate_of_zero_nothing_is_learned(tmp_path):
-    outcome, _ = carry_out(FakeHost(tmp_path), write_dataset(tmp_path / "images"), optimizer__learning_rate=0)
+    outcome, _ = carry_out(FakeHost(tmp_path), write_dataset(tmp_path / "images"), optimizer__learning_rate=0,
+                           measure__images=2)
     (vectors,) = read_embedding(tmp_path / "embeddings" / "zkteal.safetensors", 1)
     host = FakeHost(tmp_path / "other")
     green, star = host.model.tokenizer(["green *"], add_special_tokens=False)["input_ids"][0]
@@ -197,7 +199,8 @@ def test_gradients_that_are_cut_to_nothing_teach_nothing(tmp_path):
     images = write_dataset(tmp_path / "images")
     moved = {}
     for limit in (None, 1e-9):
-        outcome, _ = carry_out(FakeHost(tmp_path / str(limit)), images, optimizer__clip_norm=limit, optimizer__epsilon=1e-3)
+        outcome, _ = carry_out(FakeHost(tmp_path / str(limit)), images, optimizer__clip_norm=limit, optimizer__epsilon=1e-3,
+                               measure__images=2)
         moved[limit] = abs(outcome.metrics["error_after"] - outcome.metrics["error_before"])
     assert moved[1e-9] < 0.01 * moved[None]
 

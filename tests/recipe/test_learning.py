@@ -26,6 +26,7 @@ pytestmark = pytest.mark.once
 
 DEMO = Path(__file__).resolve().parents[2] / "extension" / "assets" / "demo"
 STEPS = 80
+CONTROL_STEPS = 8  # a rate of 0 leaves everything where it is, however often it is applied
 SCENES = ("circle on a white", "square on a gray", "triangle on a black", "ring on a yellow", "cross on a pink",
           "diamond on a white", "circle on a gray", "square on a yellow")
 UNRELATED = "a red circle on a blue background"
@@ -59,14 +60,14 @@ def weights_of(host: EmbeddedHost) -> str:
     return digest.hexdigest()
 
 
-def tried(data: Path, rate: float) -> Tried:
+def tried(data: Path, rate: float, steps: int) -> Tried:
     host = EmbeddedHost(data, device="cpu")
     before = draw(host, UNRELATED).tobytes(), weights_of(host)
-    flat = {"name": "demo", "checkpoint": "toy", "dataset.folder": str(DEMO / "tealish"), "length.steps": STEPS,
+    flat = {"name": "demo", "checkpoint": "toy", "dataset.folder": str(DEMO / "tealish"), "length.steps": steps,
             "embeddings.0.placeholder": "tealish", "embeddings.0.initial_text": "green", "embeddings.0.token_count": 2,
             "batch.size": 8, "optimizer.learning_rate": rate, "samples.every_steps": 0, "measure.images": 12}
     outcome = work_through(make_plan(flat, host), host, lambda _: None, Control(patient=False))
-    assert outcome is not None and outcome.step == STEPS
+    assert outcome is not None and outcome.step == steps
     colours = np.array([judge(np.asarray(draw(host, f"a tealish {scene} background"))).rgb for scene in SCENES])
     return Tried(outcome.metrics, colours, (hashlib.sha256(before[0]).hexdigest(),
                                             hashlib.sha256(draw(host, UNRELATED).tobytes()).hexdigest()),
@@ -75,12 +76,12 @@ def tried(data: Path, rate: float) -> Tried:
 
 @pytest.fixture(scope="module")
 def taught(tmp_path_factory) -> Tried:
-    return tried(tmp_path_factory.mktemp("taught"), 0.02)
+    return tried(tmp_path_factory.mktemp("taught"), 0.02, STEPS)
 
 
 @pytest.fixture(scope="module")
 def control(tmp_path_factory) -> Tried:
-    return tried(tmp_path_factory.mktemp("control"), 0.0)
+    return tried(tmp_path_factory.mktemp("control"), 0.0, CONTROL_STEPS)
 
 
 def wanted() -> np.ndarray:

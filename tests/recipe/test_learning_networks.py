@@ -30,6 +30,7 @@ from runs import fingerprint
 pytestmark = pytest.mark.once
 
 DEMO = Path(__file__).resolve().parents[2] / "extension" / "assets" / "demo"
+CONTROL_STEPS = 8  # a rate of 0 leaves everything where it is, however often it is applied
 QUIET = {"checkpoint": "toy", "samples.every_steps": 0, "save.state_every_steps": 0, "measure.images": 12}
 HEARTS = {"name": "hearts", "dataset.folder": str(DEMO / "heartix"), "length.steps": 120, "batch.size": 8,
           "network.method": "lora", "network.conv_rank": 8, "targets.learning_rate": 0.004, "schedule.kind": "cosine"}
@@ -94,7 +95,7 @@ def lesson(data: Path, flat: dict, rates: tuple[str, ...], prompts: dict[str, li
     host = EmbeddedHost(data, device="cpu")
     before, weights = pictures(host, [plain]), weights_of(host)
     metrics, drawn = {}, {}
-    for run, changes in (("control", dict.fromkeys(rates, 0.0)), ("taught", {})):
+    for run, changes in (("control", {"length.steps": CONTROL_STEPS} | dict.fromkeys(rates, 0.0)), ("taught", {})):
         metrics[run] = train(host, {**flat, **changes}).metrics
         drawn |= {f"{run} {kind}": pictures(host, asked) for kind, asked in prompts.items()}
     return Lesson(host, metrics, drawn, (before, pictures(host, [plain])), (weights, weights_of(host)))

@@ -105,7 +105,7 @@ def test_kept_captions_change_nothing_but_the_time(tmp_path, family):
 
 def test_a_stopped_run_with_kept_captions_ends_as_an_unbroken_one(tmp_path):
     images = write_dataset(tmp_path / "images")
-    changes = {"alone": True, "length__steps": 5, "measure__every_steps": 2} | NETWORK
+    changes = {"alone": True, "length__steps": 5, "measure__images": 2, "measure__every_steps": 2} | NETWORK
     carry_out(FakeHost(tmp_path / "whole"), images, **changes)
     carry_out(FakeHost(tmp_path / "parts"), images, stop_after=2, **changes)
     carry_out(FakeHost(tmp_path / "parts"), images, resume=True, **changes)

@@ -19,6 +19,8 @@ from pivotal.models.diffusion import DiffusionModel
 from pivotal.training.text_cache import TextCache
 from runs import carry_out, fingerprint
 
+pytestmark = pytest.mark.once
+
 WORDS = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of ..."
 SHORT = {"measure__images": 0, "length__steps": 4}
 

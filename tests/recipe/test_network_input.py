@@ -18,6 +18,8 @@ from pivotal.models.layers import layers_of
 from runs import carry_out
 from tiny import write_tiny, write_truncated
 
+pytestmark = pytest.mark.once
+
 LORA = {"network.method": "lora", "network.rank": 4, "network.alpha": 2, "targets.learning_rate": 0.01, "measure.images": 0,
         "length.steps": 2, "save.precision": "fp32"}
 

@@ -15,12 +15,13 @@ from pivotal.events import Finished, Noticed, Saved, StepDone
 from pivotal.formats.network_delta import kind_of
 from pivotal.formats.network_file import read_network
 from pivotal.jobs import trainees
-from runs import carry_out, fingerprint
+from runs import carry_out, fingerprint, mostly_once
 
-NETWORK = {"network.method": "lora", "network.rank": 4, "network.alpha": 4, "targets.learning_rate": 0.01,
-         "measure.images": 4}
+NETWORK = {"network.method": "lora", "network.rank": 4, "network.alpha": 4, "targets.learning_rate": 0.01}
 RATES = {"oft": 3e-3, "boft": 3e-3, "full": 1e-3, "loha": 0.03, "ia3": 0.05, "dylora": 3e-3}
 METHODS = ("lora", "loha", "lokr", "dylora", "oft", "boft", "ia3", "glora", "full")
+FAMILIES = ("sd1", "sd2", "sdxl")
+EXTENT = {"sd1": [], "sd2": [pytest.mark.slow], "sdxl": [pytest.mark.once]}  # of all methods; LoRA is tried on every family
 
 
 def run(host, folder, *, embeddings=False, **changes):
@@ -39,14 +40,14 @@ def images(tmp_path):
     return write_dataset(tmp_path / "images")
 
 
-@pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl"])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(("method", "family"), [
+    pytest.param(method, family, marks=EXTENT[family] if method != "lora" else []) for method in METHODS for family in FAMILIES])
 def test_every_method_learns_on_every_family_and_leaves_no_trace(tmp_path, images, method, family):
     host = FakeHost(tmp_path, family)
     before = fingerprint(host)
     rate = RATES.get(method, 0.01)
     outcome, events = run(host, images, network__method=method, targets__learning_rate=rate, length__steps=10,
-                          targets__text_encoder_1=True, targets__text_encoder_2=family == "sdxl",
+                          measure__images=2, targets__text_encoder_1=True, targets__text_encoder_2=family == "sdxl",
                           network__conv_rank=4, network__conv_alpha=4, targets__text_encoder_1_rate=rate / 2,
                           targets__text_encoder_2_rate=rate / 2, save__precision="fp32")
     assert isinstance(events[-1], Finished), events[-1]
@@ -61,10 +62,10 @@ def test_every_method_learns_on_every_family_and_leaves_no_trace(tmp_path, image
     assert family != "sdxl" or not any("down_blocks" in key for key in written.layers)  # the original code's blocks
 
 
-@pytest.mark.parametrize("method", ["lora", "loha", "lokr"])
+@pytest.mark.parametrize("method", mostly_once(["lora", "loha", "lokr"]))
 def test_dora_and_norm_layers_are_trained_with_their_switches(tmp_path, images, method):
     outcome, _ = run(FakeHost(tmp_path), images, network__method=method, network__dora=True, network__train_norms=True,
-                     save__precision="fp32")
+                     save__precision="fp32", measure__images=2)
     layers = read_network(tmp_path / "models" / "Lora" / "run.safetensors").layers
     kinds = [kind_of(parts) for parts in layers.values()]
     assert set(kinds) == {method, "norm"} and kinds.count("norm") > 10
@@ -73,7 +74,7 @@ def test_dora_and_norm_layers_are_trained_with_their_switches(tmp_path, images, 
 
 
 def test_with_a_rate_of_zero_the_network_does_nothing(tmp_path, images):
-    outcome, _ = run(FakeHost(tmp_path), images, targets__learning_rate=0)
+    outcome, _ = run(FakeHost(tmp_path), images, targets__learning_rate=0, measure__images=2)
     assert outcome.metrics["error_after"] == outcome.metrics["error_before"]
     layers = read_network(tmp_path / "models" / "Lora" / "run.safetensors").layers
     assert all(not parts["lora_up.weight"].any() for parts in layers.values()) and len(layers) == 48
@@ -81,7 +82,8 @@ def test_with_a_rate_of_zero_the_network_does_nothing(tmp_path, images):
 
 @pytest.mark.parametrize("order", ["together", "embeddings first", "network first"])
 def test_pivotal_tuning_trains_both_in_the_order_asked_for(tmp_path, images, order):
-    outcome, events = run(FakeHost(tmp_path), images, embeddings=True, pivot__order=order, pivot__at=0.25)
+    outcome, events = run(FakeHost(tmp_path), images, embeddings=True, pivot__order=order, pivot__at=0.25,
+                          measure__images=2)
     rates = [event.rates for event in events if isinstance(event, StepDone)]
     words, unet = ([bool(rate[name]) for rate in rates] for name in ("zkteal", "unet"))
     early, late = [True] * 2 + [False] * 6, [False] * 2 + [True] * 6
@@ -91,7 +93,7 @@ def test_pivotal_tuning_trains_both_in_the_order_asked_for(tmp_path, images, ord
 
 
 @pytest.mark.parametrize("family", ["sd1", "sd2", "sdxl"])
-@pytest.mark.parametrize("count", [1, 3, 20])
+@pytest.mark.parametrize("count", mostly_once([3, 1, 20]))
 def test_bundles_carry_every_word(tmp_path, family, count):
     words = [f"zkword{'abcdefghijklmnopqrst'[index]}q" for index in range(count)]
     images = write_dataset(tmp_path / "images")
@@ -99,7 +101,7 @@ def test_bundles_carry_every_word(tmp_path, family, count):
         path.write_text(" ".join(words), encoding="utf-8")
     rows = {f"embeddings__{index}__placeholder": word for index, word in enumerate(words)}
     host = FakeHost(tmp_path, family)
-    _, events = run(host, images, embeddings=True, length__steps=2, measure__images=0, **rows)
+    _, events = run(host, images, embeddings=True, length__steps=2, **rows)
     path = tmp_path / "models" / "Lora" / "run.safetensors"
     assert events[-1].files == (path,) and not list((tmp_path / "embeddings").glob("*"))
     assert [event.prompt for event in events if isinstance(event, Saved) and event.kind == "network"] == [
@@ -169,14 +171,14 @@ def test_the_same_run_gives_the_same_file_and_another_seed_another(tmp_path, ima
     assert files[0] == files[1] != files[2]
 
 
-@pytest.mark.parametrize("changes", [
+@pytest.mark.parametrize("changes", mostly_once([
     {"network__dropout": 0.2, "network__rank_dropout": 0.2, "network__module_dropout": 0.2, "batch__accumulation": 2},
     {"network__method": "dylora", "network__unit": 2, "pivot__order": "embeddings first", "pivot__at": 2},
     {"optimizer__kind": "prodigy", "optimizer__learning_rate": 1, "targets__learning_rate": 1, "optimizer__growth_limit": 2},
     {"optimizer__kind": "dadapt adam", "optimizer__learning_rate": 1, "targets__learning_rate": 1},
     {"optimizer__ema_decay": 0.9, "embeddings__0__preserve_norm": True},
     {"schedule__kind": "rex", "schedule__warmup": 2, "network__plus_ratio": 4, "network__norm_limit": 0.5,
-     "blocks__weights": "cosine+0.1"}])
+     "blocks__weights": "cosine+0.1"}]))
 def test_a_run_that_was_stopped_and_resumed_ends_as_one_that_was_not(tmp_path, images, changes):
     run(FakeHost(tmp_path / "whole"), images, embeddings=True, **changes)
     outcome, _ = run(FakeHost(tmp_path / "parts"), images, embeddings=True, stop_after=3, **changes)
@@ -189,7 +191,7 @@ def test_a_run_that_was_stopped_and_resumed_ends_as_one_that_was_not(tmp_path, i
 def test_dropout_changes_the_result_and_only_while_learning(tmp_path, images):
     results = {}
     for share in (0.0, 0.5):
-        outcome, _ = run(FakeHost(tmp_path / str(share)), images, network__dropout=share)
+        outcome, _ = run(FakeHost(tmp_path / str(share)), images, network__dropout=share, measure__images=2)
         results[share] = outcome.metrics
     assert results[0.0]["error_before"] == results[0.5]["error_before"]
     assert results[0.0]["error_after"] != results[0.5]["error_after"]
@@ -197,7 +199,7 @@ def test_dropout_changes_the_result_and_only_while_learning(tmp_path, images):
 
 def test_each_part_has_an_estimate_of_its_own_under_prodigy(tmp_path, images):
     _, events = run(FakeHost(tmp_path), images, embeddings=True, length__steps=12, optimizer__kind="prodigy",
-                    optimizer__learning_rate=1, targets__learning_rate=1, measure__images=0)
+                    optimizer__learning_rate=1, targets__learning_rate=1)
     last = [event.rates for event in events if isinstance(event, StepDone)][-1]
     assert last["zkteal"] != last["unet"] and min(last.values()) > 1e-6  # both have left their first estimate
 
@@ -230,7 +232,8 @@ def test_a_gap_in_which_nothing_learns_is_bridged(tmp_path, images):
 def test_an_inpainting_checkpoint_learns_with_its_masks(tmp_path, images, family):
     host = FakeHost(tmp_path, family, inputs=9)
     before = fingerprint(host)
-    outcome, events = run(host, images, embeddings=True, length__steps=10, samples__every_steps=10, samples__steps=2)
+    outcome, events = run(host, images, embeddings=True, length__steps=10, samples__every_steps=10, samples__steps=2,
+                          measure__images=2)
     assert isinstance(events[-1], Finished), events[-1]
     assert fingerprint(host) == before
     assert outcome.metrics["error_after"] < 0.98 * outcome.metrics["error_before"]
@@ -241,8 +244,9 @@ def test_an_inpainting_checkpoint_learns_with_its_masks(tmp_path, images, family
     assert files[0].read_bytes() != files[1].read_bytes()
 
 
-@pytest.mark.parametrize("changes", [{"network__dropout": 0.3, "network__module_dropout": 0.3}, {"network__method": "loha"},
-                                     {"network__dora": True}, {"network__method": "dylora", "network__unit": 2}])
+@pytest.mark.parametrize("changes", mostly_once([
+    {"network__dropout": 0.3, "network__module_dropout": 0.3}, {"network__method": "loha"}, {"network__dora": True},
+    {"network__method": "dylora", "network__unit": 2}]))
 def test_computing_twice_to_save_memory_learns_the_same(tmp_path, images, changes):
     found = {}
     for twice in (False, True):
@@ -254,22 +258,22 @@ def test_computing_twice_to_save_memory_learns_the_same(tmp_path, images, change
             torch.testing.assert_close(found[True][key][name], tensor, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", mostly_once(METHODS))
 def test_networks_learn_under_autocast(tmp_path, images, method):
     rate = RATES.get(method, 0.01)
     outcome, events = run(FakeHost(tmp_path), images, network__method=method, precision__compute="bf16", length__steps=10,
-                          network__conv_rank=4, targets__learning_rate=rate, targets__text_encoder_1=True)
+                          measure__images=2, network__conv_rank=4, targets__learning_rate=rate, targets__text_encoder_1=True)
     assert isinstance(events[-1], Finished), events[-1]
     assert outcome.metrics["error_after"] < 0.99 * outcome.metrics["error_before"]
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", mostly_once(METHODS))
 def test_networks_learn_on_a_hosts_half_precision_weights(tmp_path, images, method):
     """As a host in bf16 without autocast: what is trained is fp32 all the same."""
     rate = RATES.get(method, 0.01)
     host = FakeHost(tmp_path, "sdxl", dtype=torch.bfloat16)
     before = fingerprint(host)
-    outcome, events = run(host, images, embeddings=True, network__method=method, length__steps=10,
+    outcome, events = run(host, images, embeddings=True, network__method=method, length__steps=10, measure__images=2,
                           targets__learning_rate=rate, targets__text_encoder_2=True, save__precision="fp32")
     assert isinstance(events[-1], Finished), events[-1]
     assert fingerprint(host) == before
@@ -328,17 +332,25 @@ CHOICES = [{"loss__kind": kind} for kind in ("l1", "huber", "smooth l1", "log-co
     {"objective__prediction": "v", "objective__zero_terminal_snr": "on", "loss__weighting": "min-snr"}]
 
 
-@pytest.mark.parametrize("changes", CHOICES, ids=lambda changes: " ".join(f"{v}" for v in changes.values()))
-def test_every_choice_of_loss_noise_and_timesteps_learns_and_resumes_to_the_byte(tmp_path, images, changes):
-    outcome, _ = run(FakeHost(tmp_path / "whole"), images, length__steps=10, **changes)
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    """What ten steps without any of the choices give."""
+    place = tmp_path_factory.mktemp("plain")
+    run(FakeHost(place), write_dataset(place / "images"), length__steps=10)
+    return load_file(place / "models" / "Lora" / "run.safetensors")
+
+
+@pytest.mark.parametrize("changes", mostly_once(CHOICES), ids=lambda changes: " ".join(f"{v}" for v in changes.values()))
+def test_every_choice_of_loss_noise_and_timesteps_learns_and_resumes_to_the_byte(tmp_path, images, plain, changes):
+    changes = changes | {"length__steps": 10, "measure__images": 2}
+    outcome, _ = run(FakeHost(tmp_path / "whole"), images, **changes)
     assert outcome.metrics["error_after"] < 0.98 * outcome.metrics["error_before"]
-    run(FakeHost(tmp_path / "parts"), images, stop_after=5, length__steps=10, **changes)
-    run(FakeHost(tmp_path / "parts"), images, resume=True, length__steps=10, **changes)
-    run(FakeHost(tmp_path / "plain"), images, length__steps=10)
-    whole, parts, plain = (tmp_path / name / "models" / "Lora" / "run.safetensors" for name in ("whole", "parts", "plain"))
+    run(FakeHost(tmp_path / "parts"), images, stop_after=5, **changes)
+    run(FakeHost(tmp_path / "parts"), images, resume=True, **changes)
+    whole, parts = (tmp_path / name / "models" / "Lora" / "run.safetensors" for name in ("whole", "parts"))
     assert whole.read_bytes() == parts.read_bytes()
     key = "lora_unet_middle_block_1_proj_in.lora_up.weight"
-    assert not torch.equal(load_file(whole)[key], load_file(plain)[key])
+    assert not torch.equal(load_file(whole)[key], plain[key])
 
 
 def test_the_file_holds_the_averages_and_the_state_goes_on_from_the_last_values(tmp_path, images):

@@ -57,7 +57,7 @@ class Run:
 
     def wait(self):
         """For the next pause, or the end."""
-        assert self.paused.acquire(timeout=60), self.events[-3:]
+        assert self.paused.acquire(timeout=300), self.events[-3:]
         return self.events[-1]
 
     def resume(self):
@@ -86,7 +86,8 @@ def draw(host, prompt):
 
 
 @pytest.mark.parametrize("changes", [
-    {}, LORA | {"optimizer.ema_decay": 0.8, "cache.latents": "off", "measure.every_steps": 2, "save.best": True},
+    {}, LORA | {"optimizer.ema_decay": 0.8, "cache.latents": "off", "measure.images": 2, "measure.every_steps": 2,
+                "save.best": True},
     LORA | {"cache.latents": "disk", "batch.accumulation": 2, "optimizer.kind": "prodigy", "optimizer.learning_rate": 1.0,
             "targets.learning_rate": 1.0},
 ], ids=["embedding", "LoRA, average, measured", "LoRA, Prodigy, cache on disk"])
@@ -108,7 +109,7 @@ def test_a_run_that_is_paused_ends_as_one_that_was_not(tmp_path, monkeypatch, ch
         assert not (tmp_path / "parts" / "embeddings" / "zkteal.safetensors").exists()
         run.control.pause.clear()
     assert isinstance(run.wait(), Finished)
-    run.thread.join(30)
+    run.thread.join(300)
     assert files(tmp_path / "parts") == files(tmp_path / "whole")
     assert [event.step for event in run.of(StepDone)] == list(range(1, 9))
     counted = Counter(type(event) for event in run.events)
@@ -209,7 +210,7 @@ def test_a_discarded_run_leaves_the_folders_as_they_were(tmp_path, paused):
         end = run.wait()
     else:
         end = discard(run)
-    run.thread.join(30)
+    run.thread.join(300)
     assert (end.step, end.stopped, end.files) == (5 if paused else 7, True, ())
     assert files(tmp_path) == before
     assert not (scratch / "state.safetensors").exists() and not list((scratch / "samples").iterdir())

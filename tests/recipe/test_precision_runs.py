@@ -14,6 +14,8 @@ from pivotal.jobs import trainees
 from pivotal.training import precision
 from runs import carry_out, fingerprint
 
+pytestmark = pytest.mark.once
+
 NETWORK = {"network__method": "lora", "network__rank": 4, "network__alpha": 4, "targets__learning_rate": 1e-3,
            "measure__images": 4}
 
@@ -48,7 +50,6 @@ def test_networks_in_bf16_learn_beside_embeddings_in_fp32(tmp_path, images, monk
     assert {tensor.dtype for key, tensor in state.items() if "exp_avg" in key} == {torch.float32}
 
 
-@pytest.mark.once
 def test_on_a_processor_with_bf16_a_large_unet_learns_the_same_in_it(tmp_path, images, monkeypatch):
     """The tiny one counts as large here; both parts learn, over fp32 text encoders."""
     losses = {}

@@ -116,6 +116,7 @@ def test_problems_of_a_run_file_are_told_by_key(place, queue):
     assert queue("add", "run.yaml", "--nonsense")[0] == 2
 
 
+@pytest.mark.once
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends a Ctrl-C to the whole console, this test with it")
 def test_ctrl_c_keeps_the_run_for_later_and_leaves_the_rest_waiting(place, queue):
     for name in ("fritz", "gert"):
@@ -133,6 +134,7 @@ def test_ctrl_c_keeps_the_run_for_later_and_leaves_the_rest_waiting(place, queue
     assert (worker.returncode, runs["fritz"]["state"], runs["gert"]["state"]) == (1, "interrupted", "waiting")
 
 
+@pytest.mark.once
 def test_a_run_of_a_killed_process_is_found_and_goes_on_from_its_state(tmp_path):
     folder = write_dataset(tmp_path / "images", 2)
     process = subprocess.Popen([sys.executable, "-c", BEGINS, str(tmp_path / "data"), str(folder)], stdout=subprocess.PIPE,
@@ -150,7 +152,7 @@ def test_a_run_of_a_killed_process_is_found_and_goes_on_from_its_state(tmp_path)
     assert left.name == QUICK["name"] and left.step >= 5 and left.loss is not None
     desk.queue.store.change(left.id, options={**left.options, "length.steps": left.step + 20})
     desk.queue.retry(left.id)
-    deadline = time.monotonic() + 100
+    deadline = time.monotonic() + 300
     while not desk.queue.worker.is_idle(0.05):
         assert time.monotonic() < deadline
     states = {run.name: run for run in desk.queue.store.found()[0]}

@@ -82,8 +82,9 @@ def test_reconstructions_keep_colour_and_shape(pipeline):
     assert np.mean(hits) >= 0.95
 
 
-def test_the_checkpoint_draws_what_it_is_asked_for(pipeline):
-    asked = measure.questions(200, seed=34)
+@pytest.mark.parametrize("count", [64, pytest.param(200, marks=pytest.mark.slow)])
+def test_the_checkpoint_draws_what_it_is_asked_for(pipeline, count):
+    asked = measure.questions(count, seed=34)
     with torch.autocast("cpu", torch.bfloat16):
         images = measure.draw(pipeline, [question.prompt for question in asked], guidance=4.0, steps=20, seed=35)
     got = measure.score(asked, images)

@@ -5,9 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from pivotal.toy import captions, concepts, demo
+
+pytestmark = pytest.mark.once
 
 ASSETS = Path(__file__).resolve().parents[2] / "extension" / "assets"
 

@@ -10,6 +10,8 @@ from pivotal.toy import captions, concepts
 from pivotal.toy.concepts import Paint, Scene
 from pivotal.toy.judge import judge
 
+pytestmark = pytest.mark.once
+
 
 def plain_scenes(count: int, shapes: tuple[str, ...], colours: dict[str, concepts.Rgb]) -> list[Scene]:
     """Every shape and colour in turn, jittered, at random places."""

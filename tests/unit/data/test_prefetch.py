@@ -24,10 +24,10 @@ def test_what_comes_next_is_begun_before_it_is_asked_for():
 
     with Prefetch(work) as ahead:
         assert ahead.get(0, [1, 2]) == 0
-        assert begun[2].wait(10)
+        assert begun[2].wait(300)
         assert ahead.get(1, [2, 3]) == 10
         assert ahead.get(2, [3]) == 20
-        assert begun[3].wait(10)
+        assert begun[3].wait(300)
         assert ahead.get(3) == 30
     assert calls == [(0, False), (1, False), (2, False), (3, False)]  # each once, none by the caller
     assert reading_threads() == []

@@ -79,7 +79,7 @@ def opened(images, encoder, company=None, *, cache="memory", stopped=lambda: Fal
 
 def each(work):
     """What `work(process)` answers, or raises, in each of the threads."""
-    barrier, given, found = threading.Barrier(COUNT, timeout=60), [b""] * COUNT, [None] * COUNT
+    barrier, given, found = threading.Barrier(COUNT, timeout=300), [b""] * COUNT, [None] * COUNT
 
     def one(index):
         try:

@@ -1,7 +1,6 @@
 """One recipe over many folders, and what a journal tells of a run."""
 
 import json
-import time
 from pathlib import Path
 
 import pytest
@@ -97,5 +96,4 @@ def test_a_long_curve_is_thinned_out_to_its_end_and_read_once(tmp_path):
     curve, measured = curve_of(made)
     assert 200 <= len(curve) <= 400 and curve[-1][0] > 4900 and all(loss == number for number, loss, _ in curve)
     assert measured == ((9, 0.5),)
-    begin = time.perf_counter()
-    assert curve_of(made)[0] is curve and time.perf_counter() - begin < 0.01
+    assert curve_of(made)[0] is curve
