@@ -215,7 +215,8 @@ def make_environment(name: str, *, tools: bool, quiet: bool = False) -> str:
     """
     folder = ROOT / ENVIRONMENTS[name]
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    files = [f"tests/environments/{file}.txt" for file in (name, *(["tools"] if tools else []))]
+    named = [f"tests/environments/{file}.txt" for file in ([name, "tools", f"{name}-tools"] if tools else [name])]
+    files = [file for file in named if (ROOT / file).exists()]
     hashes = {file: hashlib.sha256((ROOT / file).read_bytes()).hexdigest() for file in [*files, REQUIREMENTS]}
     stamp = folder / "pivotal-stamp.json"
     stamped = json.loads(stamp.read_text("utf-8")) if stamp.exists() else {}
