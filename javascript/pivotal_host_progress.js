@@ -6,6 +6,11 @@
     const TICK_MS = 2000;
     let isShown = false;
 
+    // They come some time after the page; a bar that was begun without them stays hidden (opts.show_progressbar).
+    function hasSettings() {
+        return "live_preview_refresh_period" in (window.opts || {});
+    }
+
     // Asked first: for a task that has not begun, or is over, the host shows an empty bar for up to 40 s.
     async function isGoingOn(task) {
         const reply = await fetch("./internal/progress", {
@@ -21,7 +26,7 @@
         const page = document.getElementById("pivotal_page");
         const place = document.getElementById("txt2img_gallery_container");
         if (isShown || !marker || !page || page.dataset.pivotalState !== "running" || !place) return;
-        if (typeof window.requestProgress !== "function") return;
+        if (typeof window.requestProgress !== "function" || !hasSettings()) return;
         isShown = true;
         try {
             isShown = await isGoingOn(marker.dataset.pivotalTask);

@@ -8,7 +8,8 @@ pytestmark = [pytest.mark.browser, pytest.mark.once]
 SCRIPT = Path(__file__).resolve().parents[2] / "javascript" / "pivotal_host_progress.js"
 PAGE = """<div data-pivotal-task="task(pivotal)"></div><div id="pivotal_page" data-pivotal-state="running"></div>
 <div id="txt2img_gallery_container"></div>
-<script>window.bars = []; window.requestProgress = (task, place, gallery, atEnd) => window.bars.push([task, place.id, atEnd]);
+<script>var opts = {};
+window.bars = []; window.requestProgress = (task, place, gallery, atEnd) => window.bars.push([task, place.id, atEnd]);
 </script>"""
 
 
@@ -30,6 +31,8 @@ def test_the_hosts_bar_is_asked_for_only_while_its_task_goes_on_and_again_after_
             page.evaluate("window.tick()")
         return page.evaluate("window.bars.length")
 
+    assert bars() == 0 and not asked, "the host's settings are not there yet: its bar would be hidden"
+    page.evaluate("opts.live_preview_refresh_period = 500")
     assert bars() == 0, "it has not begun yet"
     assert asked == [{"id_task": "task(pivotal)", "id_live_preview": -1}]
     told["active"] = True

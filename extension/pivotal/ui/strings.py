@@ -27,6 +27,7 @@ _SCRIPTS = _UI.parents[2] / "javascript"
 _HOLE = "\0"  # a name or a number in a text
 _WORDS = re.compile(r"[A-Z][a-z]+(?:['’ ,.:;!?()-].*)?|[a-z]+(?: [a-z]+)+", re.DOTALL)
 _CODE = re.compile(r"[_{}<>=\\/|\[\]]|\bpivotal|\.(?:json|py|js)\b|[a-z][A-Z]")  # what no text for people has
+_TERMS = re.compile(r"\b(?:LoRAs?|LoCon|LoHa|LoKr|DoRA|DyLoRA|GLoRA|WebUI|pivotal tuning)\b")  # but for these words of the field
 _LITERAL = re.compile(r'"((?:[^"\\\n]|\\.)*)"|`([^`]*)`')
 _NAMES = frozenset(("use strict", "Content-Type", "True", "False", "Arrow", "Enter", "Escape", "sample lines",
                     "Slider", "Checkbox", "Dropdown", "Textbox", "Number"))  # of keys, widgets and the like
@@ -116,7 +117,8 @@ def _shown(text: str) -> Iterator[str]:
         reader.feed(text)
         reader.close()
         yield from (one.strip() for one in reader.found if not re.search(r"[<\0]", one) and re.search(r"[A-Za-z]{2}", one))
-    elif _HOLE not in text and text.strip() not in _NAMES and _WORDS.fullmatch(text.strip()) and not _CODE.search(text):
+    elif (_HOLE not in text and text.strip() not in _NAMES and _WORDS.fullmatch(text.strip())
+          and not _CODE.search(_TERMS.sub("", text))):
         yield text.strip()
 
 
