@@ -151,7 +151,7 @@ def _notices(view: JobView, label: Callable[[str], str]) -> str:
         return ""
     lines = "".join(f"<li>{f'<b>{escape(label(notice.key))}</b>: ' if notice.key else ''}{escape(notice.text)}"
                     f"{f' <small>({notice.count} times)</small>' if notice.count > 1 else ''}</li>" for notice in view.notices)
-    return (f'<details class="pivotal-fold pivotal-notices" data-fold="notices" open><summary>Notices '
+    return (f'<details class="pivotal-fold pivotal-notices" data-fold="notices" open><summary>Notices'
             f"<span>({len(view.notices)})</span></summary><ul>{lines}</ul></details>")
 
 

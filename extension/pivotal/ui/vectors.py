@@ -19,7 +19,7 @@ def vectors_html(view: JobView) -> str:
         return ""
     several = len({vector.encoder for vector in view.vectors}) > 1
     rows = "".join(_row(vector, several) for vector in view.vectors)
-    return ('<details class="pivotal-fold" data-fold="vectors"><summary>Vectors '
+    return ('<details class="pivotal-fold" data-fold="vectors"><summary>Vectors'
             f"<span>at step {view.vectors_step}</span></summary>"
             f'<div class="pivotal-note">{escape(_HELP)}</div><div class="pivotal-scroll"><table class="pivotal-table"><thead><tr>'
             '<th scope="col">Vector</th><th scope="col">Length</th><th scope="col">Drift</th><th scope="col">Nearest tokens</th>'
