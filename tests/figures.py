@@ -152,8 +152,9 @@ def main(arguments: list[str]) -> int:
     for title, *reports in options.host:
         figures["contract"] = figures.get("contract", {}) | {title: of_host([Path(report) for report in reports])}
     before, _, after = parts(README.read_text("utf-8"))
-    KEPT.write_text(json.dumps(figures, indent=1, sort_keys=True) + "\n", "utf-8")
-    README.write_text(before + table(figures) + after, "utf-8")
+    kept = json.dumps(figures, indent=1, sort_keys=True) + "\n"
+    KEPT.write_text(kept, "utf-8")
+    README.write_text(before + table(json.loads(kept)) + after, "utf-8")  # in the order of the file, not of the reports
     return 0
 
 
