@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import pytest
 
+pytestmark = pytest.mark.once  # no package of an environment has a part in it
+
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "extension" / "pivotal"
 

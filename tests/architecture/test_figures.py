@@ -6,6 +6,8 @@ import pytest
 
 import figures
 
+pytestmark = pytest.mark.once  # no package of an environment has a part in it
+
 REPORT = """<testsuites><testsuite>
 <testcase classname="tests.recipe.test_exactness" name="test_every_feature_resumes_to_the_byte[LoRA-EMA]"/>
 <testcase classname="tests.recipe.test_exactness" name="test_every_feature_resumes_to_the_byte[both-EMA]"/>
