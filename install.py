@@ -191,16 +191,17 @@ def make_python(folder: Path, python: Path) -> None:
 def install_packages(python: str, files: list[str], *, quiet: bool) -> None:
     """torch first and alone, so that no other package chooses its build; the files' packages; what they still lack."""
     pip = [python, "-m", "pip", "--disable-pip-version-check", *(["--quiet"] if quiet else [])]
+    # Of the packages' files a few are ever imported, and Python compiles those by itself, unless it was told not to.
+    compiled = "--compile" if sys.dont_write_bytecode else "--no-compile"
     torch_version = [python, "-c", "import importlib.metadata as packages; print(packages.version('torch'))"]
     if answer(torch_version) is None:
-        words = shlex.split(os.environ.get("TORCH_COMMAND") or f"install --no-compile {TORCH}", posix=os.name != "nt")
+        words = shlex.split(os.environ.get("TORCH_COMMAND") or f"install {compiled} {TORCH}", posix=os.name != "nt")
         step([*pip, *words[words[0] in {"pip", "pip3"} :]], "pip could not install torch")
     with tempfile.TemporaryDirectory() as folder:
         held = Path(folder, "torch.txt")
         held.write_text(f"torch=={answer(torch_version)}\n", "utf-8")
         arguments = [argument for file in files for argument in ("-r", str(ROOT / file))]
-        # Of these packages a few are ever imported, and Python compiles those by itself: that is quicker than all of them.
-        install = [*pip, "install", "--no-compile", "--prefer-binary"]
+        install = [*pip, "install", compiled, "--prefer-binary"]
         step([*install, "-c", str(held), *arguments], f"pip could not install {' and '.join(files)}")
     step([python, str(ROOT / "install.py")], f"{REQUIREMENTS} could not be completed")
 

@@ -332,11 +332,12 @@ def test_an_environment_is_made_once_and_again_when_its_files_change(project):
     assert len(project.calls()) > len(made)
 
 
-def test_torch_is_installed_first_and_alone_and_then_held(project):
+@pytest.mark.parametrize(("keeps_no_bytecode", "word"), [("", "--no-compile"), ("1", "--compile")])
+def test_torch_is_installed_first_and_alone_and_then_held(project, keeps_no_bytecode, word):
     shutil.rmtree(project.lack_torch)
-    project.run("train", FAKE_PIP_ADDS="torch==2.13.0 numpy==1.26.2")
+    project.run("train", FAKE_PIP_ADDS="torch==2.13.0 numpy==1.26.2", PYTHONDONTWRITEBYTECODE=keeps_no_bytecode)
     first, second, *_ = [json.loads(line) for line in project.log.read_text().splitlines()]
-    assert first["arguments"][1:] == ["install", "--no-compile", "torch==2.13.0"]
+    assert first["arguments"][1:] == ["install", word, "torch==2.13.0"]
     assert second["constraints"] == ["torch==2.13.0"]
 
 

@@ -43,7 +43,7 @@ class Tried:
 
 
 def draw(host: EmbeddedHost, prompt: str) -> Image.Image:
-    settings = GenerateSettings(width=64, height=64, steps=12, sampler="Euler", cfg_scale=4.0, seed=11)
+    settings = GenerateSettings(width=64, height=64, steps=8, sampler="Euler", cfg_scale=4.0, seed=11)
     return host.generate(Txt2Img(prompt, "", settings)).images[0]
 
 

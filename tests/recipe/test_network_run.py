@@ -22,6 +22,8 @@ RATES = {"oft": 3e-3, "boft": 3e-3, "full": 1e-3, "loha": 0.03, "ia3": 0.05, "dy
 METHODS = ("lora", "loha", "lokr", "dylora", "oft", "boft", "ia3", "glora", "full")
 FAMILIES = ("sd1", "sd2", "sdxl")
 EXTENT = {"sd1": [], "sd2": [pytest.mark.slow], "sdxl": [pytest.mark.once]}  # of all methods; LoRA is tried on every family
+SOME_METHODS = [*METHODS[:1], *(pytest.param(method, marks=pytest.mark.once if method in ("lokr", "oft") else pytest.mark.slow)
+                              for method in METHODS[1:])]
 
 
 def run(host, folder, *, embeddings=False, **changes):
@@ -258,7 +260,7 @@ def test_computing_twice_to_save_memory_learns_the_same(tmp_path, images, change
             torch.testing.assert_close(found[True][key][name], tensor, rtol=1e-3, atol=1e-5)
 
 
-@pytest.mark.parametrize("method", mostly_once(METHODS))
+@pytest.mark.parametrize("method", SOME_METHODS)
 def test_networks_learn_under_autocast(tmp_path, images, method):
     rate = RATES.get(method, 0.01)
     outcome, events = run(FakeHost(tmp_path), images, network__method=method, precision__compute="bf16", length__steps=10,
@@ -267,7 +269,7 @@ def test_networks_learn_under_autocast(tmp_path, images, method):
     assert outcome.metrics["error_after"] < 0.99 * outcome.metrics["error_before"]
 
 
-@pytest.mark.parametrize("method", mostly_once(METHODS))
+@pytest.mark.parametrize("method", SOME_METHODS)
 def test_networks_learn_on_a_hosts_half_precision_weights(tmp_path, images, method):
     """As a host in bf16 without autocast: what is trained is fp32 all the same."""
     rate = RATES.get(method, 0.01)
@@ -332,6 +334,9 @@ CHOICES = [{"loss__kind": kind} for kind in ("l1", "huber", "smooth l1", "log-co
     {"objective__prediction": "v", "objective__zero_terminal_snr": "on", "loss__weighting": "min-snr"}]
 
 
+DRAWS = {"noise", "timesteps"}  # what takes numbers from a generator, so that a resumed run could miss some
+
+
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory):
     """What ten steps without any of the choices give."""
@@ -341,14 +346,15 @@ def plain(tmp_path_factory):
 
 
 @pytest.mark.parametrize("changes", mostly_once(CHOICES), ids=lambda changes: " ".join(f"{v}" for v in changes.values()))
-def test_every_choice_of_loss_noise_and_timesteps_learns_and_resumes_to_the_byte(tmp_path, images, plain, changes):
+def test_every_choice_of_loss_noise_and_timesteps_learns_and_its_draws_resume_to_the_byte(tmp_path, images, plain, changes):
     changes = changes | {"length__steps": 10, "measure__images": 2}
     outcome, _ = run(FakeHost(tmp_path / "whole"), images, **changes)
     assert outcome.metrics["error_after"] < 0.98 * outcome.metrics["error_before"]
-    run(FakeHost(tmp_path / "parts"), images, stop_after=5, **changes)
-    run(FakeHost(tmp_path / "parts"), images, resume=True, **changes)
     whole, parts = (tmp_path / name / "models" / "Lora" / "run.safetensors" for name in ("whole", "parts"))
-    assert whole.read_bytes() == parts.read_bytes()
+    if DRAWS & {key.partition("__")[0] for key in changes}:
+        run(FakeHost(tmp_path / "parts"), images, stop_after=5, **changes)
+        run(FakeHost(tmp_path / "parts"), images, resume=True, **changes)
+        assert whole.read_bytes() == parts.read_bytes()
     key = "lora_unet_middle_block_1_proj_in.lora_up.weight"
     assert not torch.equal(load_file(whole)[key], plain[key])
 

@@ -18,8 +18,7 @@ def test_there_are_options_to_look_at():
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.key)
 def test_the_installed_gradio_makes_the_widget(option):
     name, arguments = widget_for(option)
-    with gr.Blocks():
-        widget = getattr(gr, name)(**arguments)
+    widget = getattr(gr, name)(**arguments)  # outside of any Blocks, each of which makes a web server: 0.1 s
     assert widget.label == label_of(option)
     assert widget.info == option.spec.help
     assert widget.elem_id == element_id(option.key) == "pivotal_" + option.key.replace(".", "_")
