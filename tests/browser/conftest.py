@@ -167,16 +167,18 @@ def webui(server, tmp_path_factory, open_page) -> WebUI:
 def open_page(browser) -> Iterator[Callable]:
     """Makes pages whose script errors fail the test that is being run when the module ends."""
     errors: list[str] = []
-    context = browser.new_context(viewport={"width": 1400, "height": 1000})  # one, as it keeps the scripts that it has loaded
+    made = []
 
     def make():
-        page = context.new_page()
+        page = browser.new_page()
+        made.append(page)
         page.set_default_timeout(WAIT_MS)
         page.on("pageerror", lambda error: errors.append(str(error)))
         return page
 
     yield make
-    context.close()
+    for page in made:
+        page.close()
     assert [error for error in errors if "pivotal" in error.lower()] == []
 
 

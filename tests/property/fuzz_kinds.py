@@ -67,7 +67,7 @@ def kinds(folder: Path) -> dict[str, Kind]:
         "states": Kind({"state.safetensors": (folder / "seed.safetensors").read_bytes()}, read_state),
         "run files": Kind({"run.yaml": b"name: a\nlength: {steps: 5}\nembeddings:\n  - {placeholder: zk, token_count: 2}\n"},
                           lambda path: draft(TrainConfig, read_run_file(path))),
-        "other trainers'": Kind({path.name: path.read_bytes() for path in sorted(IMPORTS.iterdir()) if path.suffix != ".py"},
+        "other trainers'": Kind({path.name: path.read_bytes() for path in sorted(IMPORTS.glob("*.*")) if path.suffix != ".py"},
                                 lambda path: draft(TrainConfig, imported(path.read_text("utf-8", "replace"), path.name).flat)),
         "datasets": Kind({"set.jsonl": b'{"image": "a.png", "text": "a cat"}\n{"image": "a.png"}\n',
                           "set.txt": b"a.png\ta cat\n"}, read_dataset),

@@ -39,6 +39,7 @@ PAIRS = (("red", "white"), ("blue", "gray"), ("yellow", "black"), ("green", "pin
 GROUNDS = ("white", "gray", "black", "yellow", "pink", "blue")
 COLOURED = tuple(f"a {colour} WORD on a {ground} background" for colour, ground in PAIRS)
 TEALISH = tuple(f"a tealish WORD on a {ground} background" for ground in GROUNDS)
+HEARTS_ALONE = pytest.param("hearts", marks=pytest.mark.slow)  # `both` shows the same, and the words beside
 METHODS = {  # LoRA's rate was chosen among three, the others' were not searched for
     "LoRA": {"network.conv_rank": None},
     "LoRA with convolutions": {},
@@ -141,6 +142,7 @@ def both(tmp_path_factory) -> Lesson:
                   filled(TEALISH, "valentix")[0])
 
 
+@pytest.mark.slow
 def test_a_lora_learns_a_shape_that_the_checkpoint_cannot_draw(hearts):
     found = {run: leads(hearts.pictures[f"{run} shape"]) for run in ("control", "taught")}
     print({run: np.round(values, 2).tolist() for run, values in found.items()})
@@ -149,6 +151,7 @@ def test_a_lora_learns_a_shape_that_the_checkpoint_cannot_draw(hearts):
     assert (found["taught"] > 0).sum() >= 4 and not (found["control"] > 0).any()
 
 
+@pytest.mark.slow
 def test_what_the_lora_was_not_shown_to_change_stays_as_prompted(hearts):
     assert {judge(picture).colour for picture in hearts.pictures["control shape"]} == {colour for colour, _ in PAIRS}
     wrong = [judge(picture).colour for picture, (colour, _) in zip(hearts.pictures["taught shape"], PAIRS, strict=True)
@@ -156,11 +159,12 @@ def test_what_the_lora_was_not_shown_to_change_stays_as_prompted(hearts):
     assert len(wrong) <= 2, wrong
 
 
+@pytest.mark.slow
 def test_with_a_rate_of_zero_the_tag_changes_no_bit(hearts):
     np.testing.assert_array_equal(hearts.pictures["control shape"][0], hearts.plain[0][0])
 
 
-@pytest.mark.parametrize("taught", ["hearts", "both"])
+@pytest.mark.parametrize("taught", [HEARTS_ALONE, "both"])
 def test_the_denoising_error_falls_only_where_something_is_learned(request, taught):
     metrics = request.getfixturevalue(taught).metrics
     print(metrics)
@@ -168,14 +172,14 @@ def test_the_denoising_error_falls_only_where_something_is_learned(request, taug
     assert metrics["control"]["error_after"] == metrics["control"]["error_before"] == metrics["taught"]["error_before"]
 
 
-@pytest.mark.parametrize("taught", ["hearts", "both"])
+@pytest.mark.parametrize("taught", [HEARTS_ALONE, "both"])
 def test_without_the_tag_the_checkpoint_draws_and_weighs_as_before(request, taught):
     found = request.getfixturevalue(taught)
     np.testing.assert_array_equal(found.plain[0], found.plain[1])
     assert found.weights[0] == found.weights[1]
 
 
-@pytest.mark.parametrize(("taught", "kind"), [("hearts", "shape"), ("both", "both")])
+@pytest.mark.parametrize(("taught", "kind"), [pytest.param("hearts", "shape", marks=pytest.mark.slow), ("both", "both")])
 def test_the_next_prompt_uses_a_file_retrained_under_its_name(request, taught, kind):
     drawn = request.getfixturevalue(taught).pictures
     moved = [np.abs(older.astype(int) - newer).mean()

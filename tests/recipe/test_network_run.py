@@ -21,9 +21,8 @@ NETWORK = {"network.method": "lora", "network.rank": 4, "network.alpha": 4, "tar
 RATES = {"oft": 3e-3, "boft": 3e-3, "full": 1e-3, "loha": 0.03, "ia3": 0.05, "dylora": 3e-3}
 METHODS = ("lora", "loha", "lokr", "dylora", "oft", "boft", "ia3", "glora", "full")
 FAMILIES = ("sd1", "sd2", "sdxl")
-EXTENT = {"sd1": [], "sd2": [pytest.mark.slow], "sdxl": [pytest.mark.once]}  # of all methods; LoRA is tried on every family
-SOME_METHODS = [*METHODS[:1], *(pytest.param(method, marks=pytest.mark.once if method in ("lokr", "oft") else pytest.mark.slow)
-                              for method in METHODS[1:])]
+SOME = {"lora": [], "lokr": [pytest.mark.once], "oft": [pytest.mark.once]}  # of methods that cost much; all with --full
+SOME_METHODS = [pytest.param(method, marks=SOME.get(method, [pytest.mark.slow])) for method in METHODS]
 
 
 def run(host, folder, *, embeddings=False, **changes):
@@ -43,7 +42,8 @@ def images(tmp_path):
 
 
 @pytest.mark.parametrize(("method", "family"), [
-    pytest.param(method, family, marks=EXTENT[family] if method != "lora" else []) for method in METHODS for family in FAMILIES])
+    pytest.param(method, family, marks=[] if family == "sd1" else SOME.get(method, [pytest.mark.slow]))
+    for method in METHODS for family in FAMILIES])
 def test_every_method_learns_on_every_family_and_leaves_no_trace(tmp_path, images, method, family):
     host = FakeHost(tmp_path, family)
     before = fingerprint(host)
