@@ -18,6 +18,8 @@ from pivotal.models.schedule import ddpm_schedule
 from pivotal.training.denoise import Denoiser
 from tiny import tiny_model, tokenized
 
+pytestmark = pytest.mark.once  # its packages are the newest
+
 
 @pytest.fixture
 def webui(monkeypatch, tmp_path):
@@ -374,6 +376,18 @@ def test_offloaded_weights_stay_in_place_while_they_are_lent(webui, fails):
     except RuntimeError:
         assert fails
     assert webui.asked == ["stay", "move to cpu, True", "trained", "offload, True"]
+
+
+def test_weights_that_find_no_room_on_the_card_are_offloaded_again(webui):
+    webui.pipe.has_accelerate = True
+
+    def full(*_, **__):
+        raise RuntimeError("CUDA out of memory")
+
+    webui.sd_models.move_model = full
+    with pytest.raises(RuntimeError, match="out of memory"):
+        borrowed(detect()[0], lambda _: None)
+    assert webui.asked == ["stay", "offload, True"]
 
 
 def test_another_checkpoint_is_loaded_by_the_host_and_the_first_one_comes_back(webui):

@@ -27,7 +27,7 @@ from pivotal.jobs.comparison.plan import make_compare_plan
 from pivotal.jobs.comparison.saves import host_files, recipe_of, run_names, run_saves
 from pivotal.jobs.desk import Desk
 from pivotal.models.generate import GenerateSettings
-from runs import carry_out, fingerprint
+from runs import carry_out, fingerprint, mostly_once
 
 NETWORK = {"network.method": "lora", "network.rank": 4, "network.alpha": 4, "targets.learning_rate": 0.02}
 DRAWN = {"prompts": ["a zkteal circle"], "steps": 2, "cfg_scale": 3.0, "size": 64, "seeds": "7"}
@@ -64,7 +64,7 @@ def lent(host):
     return SimpleNamespace(model=host._loaded.model) if isinstance(host, EmbeddedHost) else host
 
 
-@pytest.fixture(scope="module", params=["sd1", "sdxl"])
+@pytest.fixture(scope="module", params=mostly_once(["sd1", "sdxl"]))
 def trained(request, tmp_path_factory):
     """A host with the saves of a pivotal run and of an embedding run; nothing here changes them."""
     data = tmp_path_factory.mktemp(f"comparison-{request.param}")
@@ -347,7 +347,7 @@ def test_the_grid_is_there_again_after_a_restart(host):
 
 
 def test_the_command_draws_one_picture_and_keeps_one_save(trained, monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr("pivotal.cli_compare.EmbeddedHost", lambda data_dir: trained)
+    monkeypatch.setattr("pivotal.commands.compare.EmbeddedHost", lambda data_dir: trained)
     path = tmp_path / "grid.png"
     asked = ["pair", "--prompts", "a zkteal circle", "--strengths", "0.5, 1", "--steps", "2", "--size", "64", "--seeds", "7",
              "--picture", str(path)]

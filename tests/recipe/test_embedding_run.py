@@ -39,6 +39,7 @@ def test_with_a_rate_of_zero_nothing_is_learned(tmp_path):
     assert outcome.metrics["error_after"] == outcome.metrics["error_before"]
 
 
+@pytest.mark.once
 def test_the_same_seed_gives_the_same_bytes_and_another_does_not(tmp_path):
     images = write_dataset(tmp_path / "images")
     files = []
@@ -66,6 +67,7 @@ def test_a_run_that_was_stopped_and_resumed_ends_as_one_that_was_not(tmp_path, c
         assert whole.read_bytes() == (tmp_path / "parts" / "embeddings" / whole.name).read_bytes()
 
 
+@pytest.mark.once
 def test_a_frozen_embedding_does_not_move_and_one_without_training_is_not_written(tmp_path):
     images = write_dataset(tmp_path / "images")
     for path in images.glob("*.txt"):
@@ -87,6 +89,7 @@ def test_a_frozen_embedding_does_not_move_and_one_without_training_is_not_writte
     assert torch.equal(read_embedding(tmp_path / "x.safetensors", 1)[0], again[0])
 
 
+@pytest.mark.once
 def test_an_embedding_that_has_stopped_stays_while_another_goes_on(tmp_path):
     images = write_dataset(tmp_path / "images")
     for path in images.glob("*.txt"):
@@ -99,6 +102,7 @@ def test_an_embedding_that_has_stopped_stays_while_another_goes_on(tmp_path):
     assert not torch.equal(read["zkother"], read["zkother-000002"])
 
 
+@pytest.mark.once
 def test_vectors_keep_the_length_of_their_encoders_own_when_asked(tmp_path):
     host = FakeHost(tmp_path, "sdxl")
     carry_out(host, write_dataset(tmp_path / "images"), embeddings__0__preserve_norm=True)
@@ -123,6 +127,7 @@ def test_a_run_continues_from_a_file(tmp_path):
     assert torch.equal(read_embedding(tmp_path / "embeddings" / "zkteal.safetensors", 1)[0], vectors)
 
 
+@pytest.mark.once
 def test_copies_previews_and_states_come_when_they_are_due(tmp_path):
     host = FakeHost(tmp_path)
     _, events = carry_out(host, write_dataset(tmp_path / "images"), samples__every_steps=4, samples__steps=2,
@@ -135,6 +140,7 @@ def test_copies_previews_and_states_come_when_they_are_due(tmp_path):
         "zkteal.safetensors", "zkteal-000003.safetensors", "zkteal-000006.safetensors"}
 
 
+@pytest.mark.once
 def test_previews_change_nothing_of_what_is_learned(tmp_path):
     images = write_dataset(tmp_path / "images")
     carry_out(FakeHost(tmp_path / "a"), images)
@@ -185,6 +191,7 @@ def test_an_older_file_of_the_same_name_is_kept(tmp_path):
     assert kept.read_bytes() == own and path.read_bytes() != own
 
 
+@pytest.mark.once
 def test_older_copies_on_the_way_are_kept_too(tmp_path):
     host = FakeHost(tmp_path)
     copy = tmp_path / "embeddings" / "zkteal-000004.safetensors"
@@ -195,6 +202,7 @@ def test_older_copies_on_the_way_are_kept_too(tmp_path):
     assert kept.read_bytes() == own and copy.read_bytes() != own
 
 
+@pytest.mark.once
 def test_gradients_that_are_cut_to_nothing_teach_nothing(tmp_path):
     images = write_dataset(tmp_path / "images")
     moved = {}
@@ -205,6 +213,7 @@ def test_gradients_that_are_cut_to_nothing_teach_nothing(tmp_path):
     assert moved[1e-9] < 0.01 * moved[None]
 
 
+@pytest.mark.once
 def test_only_the_newest_copies_are_kept_and_nobody_elses_are_touched(tmp_path):
     host = FakeHost(tmp_path)
     other = tmp_path / "embeddings" / "zkteal-000001.safetensors"

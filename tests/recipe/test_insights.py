@@ -10,6 +10,8 @@ from pivotal.events import Noticed, StepDone, VectorsTold
 from pivotal.formats.embedding_file import embedding_bytes, read_embedding
 from runs import carry_out
 
+pytestmark = pytest.mark.once
+
 
 def told(events):
     return [event for event in events if isinstance(event, VectorsTold)]

@@ -42,7 +42,7 @@ def images(tmp_path):
 
 
 @pytest.mark.parametrize(("method", "family"), [
-    pytest.param(method, family, marks=[] if family == "sd1" else SOME.get(method, [pytest.mark.slow]))
+    pytest.param(method, family, marks=SOME.get(method, [pytest.mark.once if family == "sd1" else pytest.mark.slow]))
     for method in METHODS for family in FAMILIES])
 def test_every_method_learns_on_every_family_and_leaves_no_trace(tmp_path, images, method, family):
     host = FakeHost(tmp_path, family)

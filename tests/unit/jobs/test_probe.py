@@ -17,6 +17,8 @@ from pivotal.jobs.outlook.probe import Probed, probe, speed_key
 from pivotal.jobs.outlook.time_needed import times
 from runs import QUICK, fingerprint
 
+pytestmark = pytest.mark.once
+
 LORA = {"network.method": "lora", "network.rank": 4}
 
 
