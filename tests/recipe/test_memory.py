@@ -119,6 +119,12 @@ def test_nothing_of_the_run_stays_in_memory(tmp_path, images, monkeypatch):
     (RuntimeError("MPS backend out of memory (MPS allocated: 9 GB)"), True),
     (RuntimeError("[enforce fail at alloc_cpu.cpp:117] DefaultCPUAllocator: can't allocate memory: you tried to ..."), True),
     (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), True), (RuntimeError("CUBLAS_STATUS_ALLOC_FAILED"), True),
+    (RuntimeError("CUDA error: out of memory"), True),  # AcceleratorError, from torch 2.8 on
+    (RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`"), True),
+    (RuntimeError("GET was unable to find an engine to execute this computation"), True),
+    (torch.cuda.OutOfMemoryError("HIP out of memory. Tried to allocate 2.00 GiB."), True),
+    (RuntimeError("Invalid buffer size: 8.21 GB"), True),  # Apple's
+    (RuntimeError("Could not allocate tensor with 16 bytes. There is not enough GPU video memory available!"), True),  # DirectML
     (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False), (ValueError("out of memory"), False)])
 def test_what_counts_as_no_room(error, expected):
     assert is_out_of_memory(error) == expected

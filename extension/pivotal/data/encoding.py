@@ -14,6 +14,7 @@ from torch.nn import functional
 from pivotal.data.buckets import LATENT
 from pivotal.data.images import Picture
 from pivotal.errors import DatasetError
+from pivotal.formats.tensor_bytes import raw_bytes
 
 
 class Encoder(Protocol):
@@ -87,6 +88,6 @@ def fingerprint(encoder: Encoder) -> str:
     for name, tensor in sorted(state.items()):
         if name.startswith(("encoder.", "quant_conv.")):
             digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
-            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+            digest.update(raw_bytes(tensor))
     digest.update(str(encoder.family.latent_scale).encode())
     return digest.hexdigest()

@@ -16,6 +16,7 @@ from pivotal.errors import DatasetError
 
 EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".jfif", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".jxl"})
 MASK = "-masklabel.png"  # ends the name of a mask beside an image, as in OneTrainer; it is no image of the dataset
+_CONDITION = "-condlabel.png"  # likewise, what OneTrainer shows models that are conditioned on images
 DECODED = 256  # so many images are decoded whole before the start, about 20 ms each; of more only the headers
 
 
@@ -57,14 +58,14 @@ def image_files(folder: Path, *, subfolders: bool = False) -> list[Path]:
     files = list(files_in(folder, subfolders))
     images = sorted((path for path in files if is_image(path)), key=lambda path: path.relative_to(folder).parts)
     if not images:
-        raise DatasetError(f"{folder}: no images. Expected .png, .jpg, .webp, .avif or the like; "
-                           f"found {len(files)} other files.")
+        others = f"found {len(files)} other file{'' if len(files) == 1 else 's'}" if files else "the folder is empty"
+        raise DatasetError(f"{folder}: no images. Expected .png, .jpg, .webp, .avif or the like; {others}.")
     return images
 
 
 def is_image(path: Path) -> bool:
     """Whether a file is one of the dataset's images, judged by its name."""
-    return path.suffix.lower() in EXTENSIONS and path.name[0] != "." and not path.name.endswith(MASK)
+    return path.suffix.lower() in EXTENSIONS and path.name[0] != "." and not path.name.endswith((MASK, _CONDITION))
 
 
 def files_in(folder: Path, subfolders: bool = False) -> Iterator[Path]:

@@ -19,6 +19,7 @@ log = logging.getLogger(__name__)
 HUB = "hf:"
 _ADDRESS = re.compile(r"hf:([\w.-]+/[\w.-]+)(?::([\w.-]+))?")
 _SPLIT = "train"
+_PNG = ("1", "L", "LA", "I", "I;16", "P", "RGB", "RGBA")  # modes that it can hold; JPEGs may be CMYK
 
 
 def exported(where: str, reading: Reading, scratch: Path) -> Path:
@@ -71,7 +72,8 @@ def _write(rows: Iterable[dict[str, Any]], folder: Path, reading: Reading, where
             raise DatasetError(f"{where}: the column {reading.image_column!r} holds no images; its columns are "
                                f"{', '.join(map(repr, row))}.")
         stem = f"{count:06d}"
-        ImageOps.exif_transpose(image).save(folder / f"{stem}.png")
+        upright = ImageOps.exif_transpose(image)
+        (upright if upright.mode in _PNG else upright.convert("RGB")).save(folder / f"{stem}.png")
         if isinstance(caption, str):
             (folder / f"{stem}.txt").write_text(on_one_line(caption), encoding="utf-8")
         elif reading.need_captions and not (reading.from_names or reading.text):

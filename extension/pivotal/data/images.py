@@ -35,15 +35,21 @@ def open_image(path: Path) -> Iterator[Image.Image]:
 
 def upright_rgb(image: Image.Image) -> Image.Image:
     """`image` turned as its EXIF says, on white where it is transparent, RGB."""
-    image = ImageOps.exif_transpose(image)
+    image = _in_eight_bits(ImageOps.exif_transpose(image))
     if _has_alpha(image):
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
         return Image.alpha_composite(white, image).convert("RGB")
-    if image.mode.startswith("I"):  # 16 bit gray; convert() would cut it off at 255
-        array = np.asarray(image).astype(np.float32)
-        return Image.fromarray((array / max(float(array.max()), 1.0) * 255).astype(np.uint8)).convert("RGB")
     return image.convert("RGB")
+
+
+def _in_eight_bits(image: Image.Image) -> Image.Image:
+    """Grey of 16 bits, or of floats from 0 to 1, as L; Pillow's own convert() cuts it off at 255. Every other image as it is."""
+    if image.mode != "F" and not image.mode.startswith("I"):
+        return image
+    levels = np.nan_to_num(np.asarray(image).astype(np.float32)).clip(0)
+    white = max(1.0 if image.mode == "F" else 65535.0, float(levels.max()))  # nothing says what is white where there is more
+    return Image.fromarray((levels / white * 255).round().astype(np.uint8))
 
 
 @dataclass(frozen=True)
@@ -93,7 +99,7 @@ def read_mask(path: Path, size: tuple[int, int]) -> Image.Image:
     """
     try:
         with open_image(path) as opened:
-            mask = ImageOps.exif_transpose(opened).convert("L")
+            mask = _in_eight_bits(ImageOps.exif_transpose(opened)).convert("L")
     except READ_ERRORS as error:
         raise DatasetError(f"{path.name} cannot be read: {error}. Repair it or take it out.") from error
     _check_form(path, (mask.height, mask.width), (size[1], size[0]))

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import astuple
 from pathlib import Path
 from typing import Protocol
-
-from torch import Tensor
 
 from pivotal.data.augment import Change
 from pivotal.data.encoding import Encoded
 from pivotal.data.versions import Key
 from pivotal.data.view import Fit
-from pivotal.errors import DatasetError, FormatError
-from pivotal.formats.atomic import remove_leftovers, write_tensors
-from pivotal.formats.kept_files import mark_used
-from pivotal.formats.reading import read_safetensors
+from pivotal.errors import DatasetError
+from pivotal.formats.atomic import remove_leftovers
+from pivotal.formats.kept_files import get_kept, mark_used, put_kept
 
 FORMAT = 1  # of the files; another number makes all of them anew
-_SUM = "pivotal.crc32"
 
 
 class Shelf(Protocol):
@@ -99,25 +94,19 @@ class Disk:
 
     def get(self, key: Key) -> Encoded | None:
         path = self.path(key)
-        if not path.is_file():
-            return None
-        try:
-            tensors, metadata = read_safetensors(path)
-        except FormatError:
-            tensors, metadata = {}, {}
-        if "mean" not in tensors or metadata.get(_SUM) != _sum(tensors):
+        tensors = get_kept(path)
+        if tensors is None or "mean" not in tensors:
             path.unlink(missing_ok=True)
             return None
-        mark_used(path)
         return Encoded(tensors["mean"], tensors.get("deviation"), tensors.get("inpainting"), tensors.get("mask"))
 
     def put(self, key: Key, encoded: Encoded) -> None:
-        tensors = {name: tensor.contiguous() for name, tensor in vars(encoded).items() if tensor is not None}
+        tensors = {name: tensor for name, tensor in vars(encoded).items() if tensor is not None}
         try:
             try:
-                write_tensors(self.path(key), tensors, {_SUM: _sum(tensors)})
+                put_kept(self.path(key), tensors)
             except FileNotFoundError:  # a run that began beside this one took the temporary file for one that was left behind
-                write_tensors(self.path(key), tensors, {_SUM: _sum(tensors)})
+                put_kept(self.path(key), tensors)
         except OSError as error:
             raise DatasetError(f"{self.folder} cannot take the latents ({error.strerror or error}); make room, or keep them "
                                "in memory.") from error
@@ -129,13 +118,6 @@ class Disk:
     def size(self) -> int:
         """Bytes of these."""
         return sum(path.stat().st_size for path in self.files() if path.is_file())
-
-
-def _sum(tensors: Mapping[str, Tensor]) -> str:
-    total = 0
-    for name in sorted(tensors):
-        total = zlib.crc32(tensors[name].numpy().tobytes(), zlib.crc32(name.encode(), total))
-    return f"{total:08x}"
 
 
 def file_hash(path: Path) -> str:

@@ -8,17 +8,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from pivotal.prompts.pieces import token_ids
+
 Fill = Literal["pad", "repeat", "stretch", "random"]
-
-
-def text_ids(tokenizer: Any, text: str) -> list[int]:
-    """Token ids of `text` without begin and end."""
-    return list(tokenizer([text], truncation=False, add_special_tokens=False)["input_ids"][0])
 
 
 def vector_count(tokenizer: Any, text: str, token_count: int | None) -> int:
     """How many vectors an embedding gets: what was asked for, else as many as its initial text has tokens (1..75)."""
-    return token_count or min(max(len(text_ids(tokenizer, text)), 1), 75)
+    return token_count or min(max(len(token_ids(tokenizer, text)), 1), 75)
 
 
 def initial_ids(ids: Sequence[int], count: int, fill: Fill, pad_id: int) -> list[int | None]:

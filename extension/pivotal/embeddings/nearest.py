@@ -34,5 +34,5 @@ def nearest_tokens(vectors: Tensor, table: Tensor, norms: Tensor, count: int) ->
 
 def drift(now: Tensor, start: Tensor) -> Tensor:
     """(n,) 1 - cosine of the angle between the rows of two (n, width) tensors: 0 is the same direction, 2 the opposite."""
-    now, start = now.detach().double().cpu(), start.detach().double().cpu()
+    now, start = now.detach().cpu().double(), start.detach().cpu().double()  # Apple's devices have no fp64
     return 1 - torch.nn.functional.cosine_similarity(now, start, dim=1, eps=1e-12)

@@ -8,6 +8,7 @@
 | OneTrainer | ``emp_params`` (sic); SDXL ``clip_l`` and ``clip_g``; perhaps ``..._out``, added behind the text encoder |
 | Invoke | {word: (n, width)}; SDXL ``clip_l`` and ``clip_g`` |
 | diffusers ``learned_embeds`` ``.safetensors``, ``.bin`` | {word: (n, width)}; SDXL a second file ``learned_embeds_2`` |
+| diffusers' advanced script for SDXL, at first, and Replicate's | ``text_encoders_0`` and ``text_encoders_1`` |
 | a LoRA with bundled embeddings | ``bundle_emb.WORD.string_to_param.*``; SDXL ``.clip_l`` and ``.clip_g`` |
 """
 
@@ -36,6 +37,7 @@ log = logging.getLogger(__name__)
 LARGEST = 64 * 2**20  # bytes; 75 vectors of SDXL in fp32 are 0.6 MB
 SINGLE = ("emb_params", "emp_params")  # kohya and the hosts; OneTrainer (sic)
 DOUBLE = ("clip_l", "clip_g")
+_EARLIER = dict(zip(("text_encoders_0", "text_encoders_1"), DOUBLE, strict=True))
 SUFFIXES = (".safetensors", ".pt", ".bin", *PICTURES)
 SECOND = "_2"  # ends the name of diffusers' second file
 
@@ -155,7 +157,7 @@ def _tensors(path: Path, name: str | None) -> dict[str, Any]:
     outs = [key for key in tensors if key.endswith("_out") and key.removesuffix("_out") in tensors]
     if outs:
         log.info("%s: %s left out; no host adds vectors behind the text encoder.", path.name, " and ".join(outs))
-    return {key: tensor for key, tensor in tensors.items() if key not in outs}
+    return {_EARLIER.get(key, key): tensor for key, tensor in tensors.items() if key not in outs}
 
 
 def _bundle(path: Path) -> dict[str, dict[str, Tensor]]:

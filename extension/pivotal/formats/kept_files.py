@@ -1,4 +1,5 @@
-"""Encoded images and captions kept on disk: when each was used last, and which of them go when room is wanted."""
+"""Encoded images and captions kept on disk: written with a sum, when each was used last, and which of them go when room is
+wanted."""
 
 from __future__ import annotations
 
@@ -6,13 +7,22 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import Collection, Iterator, Sequence
+import zlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from torch import Tensor
+
+from pivotal.errors import FormatError
+from pivotal.formats.atomic import write_tensors
+from pivotal.formats.reading import read_safetensors
+from pivotal.formats.tensor_bytes import raw_bytes
 
 IN_USE = 3600.0  # s since the last use; so long a file may be one that a run of another program reads
 DAY = 24 * 3600.0  # s
 GB = 10**9  # bytes, as disks are sold
+_SUM = "pivotal.crc32"
 _NAME = re.compile(r"[0-9a-f]{64}\.safetensors")  # a hash of what the content depends on; other files are not ours
 
 
@@ -31,6 +41,32 @@ class _Kept:
     path: Path
     size: int
     used: float  # seconds of the epoch
+
+
+def put_kept(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Writes `tensors`, whole or not at all, with a sum by which `get_kept` sees damage."""
+    write_tensors(path, tensors, {_SUM: _sum(tensors)})
+
+
+def get_kept(path: Path) -> dict[str, Tensor] | None:
+    """What `put_kept` wrote, used now; None when it is missing or damaged, which costs making it anew."""
+    if not path.is_file():
+        return None
+    try:
+        tensors, metadata = read_safetensors(path)
+    except FormatError:
+        return None
+    if metadata.get(_SUM) != _sum(tensors):
+        return None
+    mark_used(path)
+    return tensors
+
+
+def _sum(tensors: Mapping[str, Tensor]) -> str:
+    total = 0
+    for name in sorted(tensors):
+        total = zlib.crc32(raw_bytes(tensors[name]), zlib.crc32(name.encode(), total))
+    return f"{total:08x}"
 
 
 def mark_used(path: Path) -> None:

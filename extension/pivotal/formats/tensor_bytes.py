@@ -32,8 +32,12 @@ def tensor_pieces(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) ->
     names = sorted(tensors, key=lambda name: (_ORDER[tensors[name].dtype], name))
     yield header_bytes(_places(tensors, names) | {"__metadata__": dict(metadata)})
     for name in names:
-        plain = tensors[name].detach().cpu().contiguous().reshape(-1)
-        yield memoryview(plain.view(torch.uint8).numpy())
+        yield raw_bytes(tensors[name])
+
+
+def raw_bytes(tensor: Tensor) -> memoryview:
+    """A tensor's numbers, of any format, as they lie in memory; no copy of what is on the CPU in one piece."""
+    return memoryview(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
 
 
 def header_bytes(header: Mapping[str, Any]) -> bytes:

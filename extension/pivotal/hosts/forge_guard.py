@@ -44,9 +44,18 @@ class Guard:
         if now is not self.model:
             return (f"The WebUI has loaded {listed_name(now.sd_checkpoint_info)} anew, instead of {name} or with other "
                     f"settings; load {name} again to resume.")
-        for tensor, live, before in self._probes:
-            if not torch.equal(live, before):
-                return f"The weights of {name} were written to ({tensor}); load it again to resume."
+        written = self._written()
+        return None if written is None else f"The weights of {name} were written to ({written}); load it again to resume."
+
+    def _written(self) -> str | None:
+        """The first tensor whose probed values are others now; each device is asked once, for it is waited for then."""
+        asked: dict[torch.device, list[tuple[str, Tensor]]] = {}
+        for name, live, before in self._probes:
+            asked.setdefault(live.device, []).append((name, (live != before).any()))
+        for found in asked.values():
+            for (name, _), is_other in zip(found, torch.stack([other for _, other in found]).tolist(), strict=True):
+                if is_other:
+                    return name
         return None
 
     @contextmanager

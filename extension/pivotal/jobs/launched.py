@@ -47,7 +47,8 @@ def launched_ranks() -> Iterator[Ranks]:
         raise PivotalError(f"This is process {local + 1} of this machine, which has {torch.cuda.device_count()} cards. Start one "
                            "process for each card.")
     try:
-        distributed.init_process_group("nccl" if on_cards else "gloo", timeout=PATIENCE)
+        # Windows has no NCCL; with gloo, what is added up goes by way of the computer's memory.
+        distributed.init_process_group("nccl" if on_cards and distributed.is_nccl_available() else "gloo", timeout=PATIENCE)
     except (RuntimeError, ValueError) as error:
         raise PivotalError(f"The processes of this run could not find one another: {str(error).splitlines()[0]}") from error
     try:

@@ -16,8 +16,11 @@ from pivotal.config.resolution import STEP, resolutions_of
 from pivotal.config.train import TrainConfig
 from pivotal.events import Failed
 
-# Apple's devices and the CPU raise a plain RuntimeError, as cuBLAS and cuDNN do when they find no room for their own.
-_WORDS = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed")
+# Apple's devices, DirectML, Intel's and the CPU raise a plain RuntimeError, as cuBLAS and cuDNN do when they find no room for
+# their own: also where they only say that they could not begin, or that no algorithm would do.
+_WORDS = ("out of memory", "can't allocate memory", "not enough memory", "alloc_failed", "status_not_initialized",
+          "unable to find an engine", "unable to find a valid cudnn algorithm", "invalid buffer size", "not enough gpu",
+          "out_of_device_memory", "out_of_host_memory")
 _SMALLEST_SIDE = 256  # px, below which a picture shows little
 
 

@@ -25,7 +25,7 @@ from pivotal.models.schedule import overridden
 from pivotal.training.denoise import Untrained
 from pivotal.training.ema import decay_of
 from pivotal.training.optimizers import make_steppers
-from pivotal.training.precision import compute_dtype, vae_for, with_bf16
+from pivotal.training.precision import compute_dtype, vae_for, with_bf16, with_fp32
 from pivotal.training.ranks import Ranks
 from pivotal.training.session import Session
 from pivotal.training.settings import Settings
@@ -142,6 +142,7 @@ def prepare_model(lent: DiffusionModel, config: TrainConfig) -> DiffusionModel:
         raise OptionError({"loss.scale_v": "this checkpoint predicts noise already; switch it off"})
     if config.precision.gradient_checkpointing:
         checkpoint_model(model)
+    model = with_fp32(model, config.precision.compute)
     if not config.sharing.let_prompts_through:  # they are drawn with the lent UNet, by a host that knows its format
         model = with_bf16(model, config.precision.compute)
     return vae_for(model, config.precision.vae)

@@ -14,7 +14,7 @@ from pivotal.config.formula import Formula
 from pivotal.config.sections.embedding import Embedding
 from pivotal.config.sections.pace import Schedule as ScheduleOptions
 from pivotal.config.train import TrainConfig
-from pivotal.embeddings.initialize import initial_ids, initial_vectors, median_norm, text_ids, vector_count
+from pivotal.embeddings.initialize import initial_ids, initial_vectors, median_norm, vector_count
 from pivotal.embeddings.trained import TrainedEmbedding
 from pivotal.errors import FormatError, OptionError
 from pivotal.formats.network_file import NetworkFile
@@ -23,6 +23,7 @@ from pivotal.models.diffusion import DiffusionModel
 from pivotal.models.layers import TEXT, UNET
 from pivotal.networks.choose import after_file, choose_layers
 from pivotal.networks.network import Network
+from pivotal.prompts.pieces import token_ids
 from pivotal.training.part import Part, StopRule
 from pivotal.training.schedules import Schedule
 from pivotal.training.seeds import generator
@@ -96,8 +97,8 @@ def make_embedding(row: Embedding, index: int, config: TrainConfig, model: Diffu
         initial = _from_file(row, index, model)
     else:
         count = vector_count(model.tokenizer, row.initial_text, row.token_count)
-        star = text_ids(model.tokenizer, "*")[0]
-        ids = initial_ids(text_ids(model.tokenizer, row.initial_text), count, row.fill, star)
+        star = token_ids(model.tokenizer, "*")[0]
+        ids = initial_ids(token_ids(model.tokenizer, row.initial_text), count, row.fill, star)
         initial = tuple(initial_vectors(table, ids, generator(config.seed, f"initial/{row.placeholder}", place))
                         for place, table in enumerate(tables))
     norms = [median_norm(table) for table in tables] if row.preserve_norm else None

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pivotal.models.devices import sent
 from pivotal.models.emphasis import with_emphasis
 from pivotal.models.families import Encoder, Family, Prediction
 from pivotal.models.text import encode_chunks
@@ -75,6 +76,11 @@ class DiffusionModel:
     @property
     def dtype(self) -> torch.dtype:
         return next(self.unet.parameters()).dtype
+
+    @property
+    def text_dtype(self) -> torch.dtype:
+        """Of the first text encoder; some hosts keep it in another format than the UNet."""
+        return next(self.text_encoders[0].module.parameters()).dtype
 
     @property
     def is_inpainting(self) -> bool:
@@ -153,7 +159,7 @@ class DiffusionModel:
         if self.family.size_ids:
             added = {"text_embeds": conditioning.pooled.to(noisy.dtype), "time_ids": size_ids}
         if self.is_inpainting:
-            noisy = torch.cat([noisy, inpainting.to(noisy)], dim=1)
+            noisy = torch.cat([noisy, sent(inpainting, noisy.device).to(noisy.dtype)], dim=1)
         # Some hosts keep text encoders and UNet in different formats.
         return self.unet(noisy, timesteps, encoder_hidden_states=conditioning.hidden.to(noisy.dtype),
                          added_cond_kwargs=added, return_dict=False)[0]

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from pivotal.models.devices import sent
 from pivotal.prompts.chunks import CHUNK, Chunk
 
 
@@ -18,7 +19,7 @@ def with_emphasis(hidden: Tensor, chunks: Sequence[Chunk]) -> Tensor:
     """
     if all(weight == 1 for chunk in chunks for weight in chunk.weights):
         return hidden
-    return emphasised(hidden, torch.stack([chunk_weights(chunk) for chunk in chunks]).to(hidden.device, hidden.dtype))
+    return emphasised(hidden, sent(torch.stack([chunk_weights(chunk) for chunk in chunks]), hidden.device).to(hidden.dtype))
 
 
 def chunk_weights(chunk: Chunk) -> Tensor:

@@ -85,6 +85,24 @@ def generate(model: DiffusionModel, prompt: Conditioning, negative: Conditioning
     return [] if stopped else decode(model, latents)
 
 
+class _WhereTheUnetIs:
+    """Else diffusers takes the device of whichever module it finds first, and some hosts keep the VAE on the CPU."""
+
+    unet: Any
+
+    @property
+    def _execution_device(self) -> torch.device:
+        return self.unet.device
+
+
+class _OfSd(_WhereTheUnetIs, StableDiffusionPipeline):
+    """SD 1 and SD 2."""
+
+
+class _OfXl(_WhereTheUnetIs, StableDiffusionXLPipeline):
+    """SDXL."""
+
+
 def _pipeline(model: DiffusionModel, settings: GenerateSettings) -> Any:
     """A pipeline over the model's own modules; it owns nothing and is made anew for each call.
 
@@ -93,10 +111,9 @@ def _pipeline(model: DiffusionModel, settings: GenerateSettings) -> Any:
     parts = {"vae": model.vae, "unet": model.unet, "text_encoder": None, "tokenizer": None,
              "scheduler": make_scheduler(settings.sampler, model.alphas_cumprod, model.prediction)}
     if model.family.size_ids:
-        pipeline = StableDiffusionXLPipeline(**parts, text_encoder_2=None, tokenizer_2=None, add_watermarker=False)
+        pipeline = _OfXl(**parts, text_encoder_2=None, tokenizer_2=None, add_watermarker=False)
     else:
-        pipeline = StableDiffusionPipeline(**parts, safety_checker=None, feature_extractor=None,
-                                           requires_safety_checker=False)
+        pipeline = _OfSd(**parts, safety_checker=None, feature_extractor=None, requires_safety_checker=False)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 
@@ -152,7 +169,7 @@ def decode(model: DiffusionModel, latents: Tensor) -> list[Image.Image]:
 def decoded(model: DiffusionModel, latents: Tensor) -> Tensor:
     """(B, 3, H, W) fp32, in -1..1 but for what overshoots, of (B, 4, h, w) latents."""
     weight = next(model.vae.parameters())
-    scaled = latents.float() / model.family.latent_scale
+    scaled = latents.float().to(weight.device) / model.family.latent_scale
     pixels = model.vae.decode(scaled.to(weight.dtype), return_dict=False)[0]
     if weight.dtype == torch.float16 and not pixels.isfinite().all():  # SDXL's first VAE overflows in fp16
         pixels = copy.deepcopy(model.vae).float().decode(scaled, return_dict=False)[0]

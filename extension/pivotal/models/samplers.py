@@ -51,7 +51,7 @@ def make_scheduler(name: str, alphas_cumprod: Tensor, prediction: Prediction) ->
     if name not in SAMPLERS:
         raise ValueError(f"no sampler is called {name!r}; there are {', '.join(SAMPLERS)}")
     sampler = SAMPLERS[name]
-    alphas = alphas_cumprod.double().cpu()
+    alphas = alphas_cumprod.cpu().double()
     before = torch.cat([torch.ones(1, dtype=torch.float64), alphas[:-1]])
     return sampler.scheduler(
         num_train_timesteps=len(alphas),

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from pivotal.models.devices import is_cast, sent
 from pivotal.models.families import Encoder
 from pivotal.prompts.chunks import CHUNK, Chunk
 
@@ -35,11 +36,13 @@ def vectors_in_place(table: nn.Embedding, chunks: Sequence[Chunk], vectors: Mapp
     if not slots:
         yield
         return
-    rows = torch.tensor([row for row, _ in slots], device=table.weight.device)
-    places = torch.tensor([slot.position + 1 for _, slot in slots], device=table.weight.device)  # 1: begin of text
+    rows = sent(torch.tensor([row for row, _ in slots]), table.weight.device)
+    places = sent(torch.tensor([slot.position + 1 for _, slot in slots]), table.weight.device)  # 1: begin of text
 
     def write(_module: nn.Module, _inputs: object, output: Tensor) -> Tensor:
         values = torch.stack([vectors[slot.name][slot.vector] for _, slot in slots])
+        # Where layers are cast anyway, vectors stay fp32: in an encoder's fp16 their small gradients would vanish.
+        output = output.float() if is_cast(output.device) else output
         return output.index_put((rows, places), values.to(output.device, output.dtype))
 
     handle = table.register_forward_hook(write)
@@ -52,7 +55,7 @@ def vectors_in_place(table: nn.Embedding, chunks: Sequence[Chunk], vectors: Mapp
 def encode_chunks(module: nn.Module, table: nn.Embedding, rules: Encoder, chunks: Sequence[Chunk],
                   vectors: Mapping[str, Tensor], clip_skip: int) -> tuple[Tensor, Tensor | None]:
     """Hidden states (rows, 77, width) and, where the encoder has a projection, pooled output (rows, width)."""
-    ids = token_ids(chunks, rules.pad_id).to(table.weight.device)
+    ids = sent(token_ids(chunks, rules.pad_id), table.weight.device)
     with vectors_in_place(table, chunks, vectors):
         output = module(ids, output_hidden_states=True)
     layer = rules.layer + (clip_skip - 1 if rules.clip_skip else 0)

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from pivotal.errors import FormatError
+from pivotal.models.devices import without_autocast
 from pivotal.networks.adapter import Parts
-from pivotal.networks.weighted import without_autocast
 
 
 def column_lengths(weight: Tensor) -> Tensor:

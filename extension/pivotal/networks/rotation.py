@@ -9,9 +9,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from pivotal.models.devices import without_autocast
 from pivotal.networks.adapter import Adapter, Parts
 from pivotal.networks.settings import LayerSettings
-from pivotal.networks.weighted import without_autocast
 
 # As `alpha` in files: no limit. kohya's readers, and SD.Next after them (network_oft.py), take 0 for a limit of 0 and turn
 # nothing; no layer's Q is as long as this times its outputs.
@@ -54,7 +54,8 @@ class Rotation(Adapter):
                 norm = q.detach().norm()
                 q = q * ((norm.clamp_max(self.limit) + 1e-8) / (norm + 1e-8))
             one = torch.eye(q.shape[-1], device=q.device)
-            return 2 * torch.linalg.solve(one - q, q)
+            # Not `solve`, which waits for the device to tell whether it went well: the eigenvalues are 1 + ib, and none is 0.
+            return 2 * torch.linalg.solve_ex(one - q, q)[0]
 
     def delta(self) -> Tensor:
         weight = self.layer.weight.detach().float()

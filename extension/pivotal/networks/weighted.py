@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -11,13 +10,9 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from pivotal.models.devices import without_autocast
+
 Build = Callable[..., Tensor]
-_AUTOCASTING = ("cpu", "cuda", "xpu")  # torch 2.1, which A1111 has, raises for others
-
-
-def without_autocast(device: torch.device) -> AbstractContextManager[object]:
-    """Computes in the formats of the tensors, also where the caller does not."""
-    return torch.autocast(device.type, enabled=False) if device.type in _AUTOCASTING else nullcontext()
 
 
 def weighted(layer: nn.Module, x: Tensor, weight: Tensor) -> Tensor:

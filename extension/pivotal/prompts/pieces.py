@@ -1,4 +1,4 @@
-"""What a prompt needs of a tokenizer, for both kinds that hosts have: transformers' and open_clip's."""
+"""What a prompt needs of a tokenizer, which is transformers' CLIPTokenizer, or one that a host makes answer as that does."""
 
 from __future__ import annotations
 
@@ -20,23 +20,14 @@ LETTER_BYTES = {letter: number for number, letter in byte_letters().items()}
 
 
 def token_ids(tokenizer: Any, text: str) -> list[int]:
-    """Ids of `text` without start, end or padding, as the host itself asks for them.
-
-    Args:
-        tokenizer: transformers' CLIPTokenizer (SD 1, SDXL's first encoder), or open_clip's SimpleTokenizer, which
-            AUTOMATIC1111 1.10.1 uses for SD 2 and for SDXL's second encoder.
-    """
-    if hasattr(tokenizer, "get_vocab"):
-        # verbose: the remark that 77 is exceeded is no news to a caller that cuts chunks
-        return list(tokenizer(text, truncation=False, add_special_tokens=False, verbose=False)["input_ids"])
-    return list(tokenizer.encode(text))
+    """Ids of `text` without start, end or padding, as the host itself asks for them."""
+    # verbose: the remark that 77 is exceeded is no news to a caller that cuts chunks
+    return list(tokenizer(text, truncation=False, add_special_tokens=False, verbose=False)["input_ids"])
 
 
 def token_name(tokenizer: Any, token: int) -> str:
     """The vocabulary's own writing of an id, as ``photo</w>``; empty for an id it does not have."""
-    if hasattr(tokenizer, "get_vocab"):
-        return tokenizer.convert_ids_to_tokens(token) or ""
-    return tokenizer.decoder.get(token, "")
+    return tokenizer.convert_ids_to_tokens(token) or ""
 
 
 def token_bytes(tokenizer: Any, token: int) -> bytes:

@@ -67,8 +67,7 @@ def _origin(batch: Batch, rows: Sequence[int], denoiser: Denoiser) -> str:
     if not _finite(batch.latents[rows]):
         return "the latents, as the VAE encoded them,"
     if not _finite(denoiser.told(batch).hidden[rows]):
-        encoders = model.text_encoders[0].module
-        return f"the text encoders' answer in {format_of(denoiser.compute, next(encoders.parameters()).dtype)}"
+        return f"the text encoders' answer in {format_of(denoiser.compute, model.text_dtype)}"
     return f"the UNet's answer in {format_of(denoiser.compute, model.dtype)}"
 
 

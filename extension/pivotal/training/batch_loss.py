@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pivotal.config.sections.loss import Loss
+from pivotal.models.devices import sent
 from pivotal.training.batch import Batch
 from pivotal.training.denoise import Denoiser
 from pivotal.training.loss import losses, weights
@@ -47,12 +48,13 @@ class Losses:
         shares = None if self._offset_shares is None else self._offset_shares[timesteps]
         noise = draw_noise(batch.latents, settings.noise, noises, shares)
         seen = perturbed(noise, settings.noise.input_perturbation, noises)
-        timesteps = timesteps.to(model.device)
-        masks = mask_of(batch.masks, settings.mask, settings.seed, position)
-        errors = self._errors(batch, noise, seen, timesteps, masks)
-        counted = errors * weights(timesteps, self._alphas, model.prediction, settings.loss)
+        counts = weights(timesteps, model.alphas_cumprod, model.prediction, settings.loss)
         if batch.weights is not None:
-            counted = counted * batch.weights.to(counted.device)
+            counts = counts * batch.weights
+        masks = mask_of(batch.masks, settings.mask, settings.seed, position)
+        timesteps = sent(timesteps, model.device)
+        errors = self._errors(batch, noise, seen, timesteps, masks)
+        counted = errors * sent(counts, model.device)
         return BatchLoss(counted.mean(), errors.detach(), timesteps)
 
     def measured(self, batch: Batch, noise: Tensor, timesteps: Tensor) -> Tensor:
@@ -66,14 +68,15 @@ class Losses:
         """(B,) error of each image, masks and priors included."""
         settings, mask = self.settings, self.settings.mask
         noisy, wanted = self._noisy(batch, noise, seen, timesteps)
-        masks = None if masks is None else masks.to(noisy.device)
         held = None if masks is None or not mask.prior_weight else 1 - masks  # what the mask leaves out
         rows = _prior_rows(batch, held)
+        masks, held = (None if share is None else sent(share, noisy.device) for share in (masks, held))
         if rows.any():  # before the prediction that is learned from: then there is room for both
             before = torch.zeros_like(wanted)
-            before[rows.to(wanted.device)] = self.denoiser.without(batch, rows, noisy, timesteps).to(wanted.dtype)
+            places = (sent(rows.nonzero().flatten(), wanted.device),)  # by bools the device would have to count them first
+            before.index_put_(places, self.denoiser.without(batch, rows, noisy, timesteps).to(wanted.dtype))
             if batch.prior is not None:
-                wanted = torch.where(batch.prior.to(wanted.device).view(-1, 1, 1, 1), before, wanted)
+                wanted = torch.where(sent(batch.prior, wanted.device).view(-1, 1, 1, 1), before, wanted)
         predicted = self.denoiser.predict(batch, noisy, timesteps)
         errors = masked_means(losses(predicted, wanted, timesteps, self._alphas, settings.loss), masks, mask.normalize)
         if held is not None and rows.any():
@@ -84,7 +87,7 @@ class Losses:
     def _noisy(self, batch: Batch, noise: Tensor, seen: Tensor, timesteps: Tensor) -> tuple[Tensor, Tensor]:
         """The latents under the noise `seen`, and what the model should answer for `noise`."""
         model = self.denoiser.model
-        latents, noise, seen = (tensor.to(model.device) for tensor in (batch.latents, noise, seen))
+        latents, noise, seen = (sent(tensor, model.device) for tensor in (batch.latents, noise, seen))
         return (add_noise(latents, seen, self._alphas, timesteps),
                 target(model.prediction, latents, noise, self._alphas, timesteps))
 
@@ -93,7 +96,7 @@ def _prior_rows(batch: Batch, held: Tensor | None) -> Tensor:
     """(B,) bools on the CPU: the images for which the model's answer before the run is needed."""
     rows = torch.zeros(len(batch.latents), dtype=torch.bool)
     if batch.prior is not None:
-        rows |= batch.prior.cpu()
+        rows |= batch.prior
     if held is not None:
-        rows |= (held > 0).flatten(1).any(dim=1).cpu()
+        rows |= (held > 0).flatten(1).any(dim=1)
     return rows

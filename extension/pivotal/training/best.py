@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -25,7 +26,7 @@ class Best:
 
     def take(self, step: int, error: float, loss: float) -> bool:
         """Notes a measurement of the values that the parts have now; whether it is the lowest so far."""
-        if self.error is not None and not error < self.error:
+        if math.isnan(error) or (self.error is not None and error >= self.error):
             self.since += 1
             return False
         self.error, self.step, self.loss, self.since = error, step, loss, 0

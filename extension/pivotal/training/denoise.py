@@ -9,11 +9,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from pivotal.models.devices import sent
 from pivotal.models.diffusion import Conditioning, DiffusionModel, Vectors
 from pivotal.prompts.chunks import TokenizedPrompt
 from pivotal.training.batch import Batch
 from pivotal.training.part import Part
-from pivotal.training.precision import autocast
+from pivotal.training.precision import autocast, casts, with_fp32
 from pivotal.training.text_cache import TextCache
 
 
@@ -43,50 +44,47 @@ class Denoiser:
 
     def predict(self, batch: Batch, noisy: Tensor, timesteps: Tensor) -> Tensor:
         """(B, 4, h, w) the answer for latents (B, 4, h, w) that have noise, at (B,) timesteps."""
-        told = self.told(batch)
-        with self._autocast():
-            return self._answer(batch, noisy, timesteps, told)
+        return self._answer(batch, noisy, timesteps, self.told(batch))
 
     def told(self, batch: Batch) -> Conditioning:
         """What the UNet is told of the batch's prompts."""
-        with self._autocast():
-            told = (self.model.encode_prompts(batch.prompts, self._vectors) if self._text is None
-                    else self._text.encode(self.model, batch.prompts, self._vectors))
-        return told if self._pads else without_padding(told, batch.prompts)
+        return self._told(batch, self._vectors, self._text)
 
     def compute_in_fp32(self) -> None:
-        """From now on, with the weights of UNet and text encoders in fp32, too; copies, where they are not.
-
-        Whoever lent the modules gets them back as they were (models/lend.py); other hosts' tensors are not ours to begin with.
-        """
+        """From now on, with the weights in fp32, too."""
         self.compute = torch.float32
-        for module in (self.model.unet, *(encoder.module for encoder in self.model.text_encoders)):
-            module.float()
+        with_fp32(self.model, "fp32")
         if self._text is not None:
             self._text.clear()
 
     @torch.no_grad()
     def without(self, batch: Batch, rows: Tensor, noisy: Tensor, timesteps: Tensor) -> Tensor:
-        """(n, 4, h, w) what the model answered before the run for the n images that `rows` (B,) bools say."""
+        """(n, 4, h, w) what the model answered before the run for the n images that `rows` say: (B,) bools on the CPU."""
         assert self._untrained is not None, "made without what the model was before the run"
         chosen = rows.nonzero().flatten()
-        with self._untrained.lifted(), self._autocast():
-            told = self.model.encode_prompts(batch.prompts, self._untrained.vectors)  # all, for the same padding
-            told = told if self._pads else without_padding(told, batch.prompts)
-            told = Conditioning(told.hidden[chosen.to(told.hidden.device)],
-                                None if told.pooled is None else told.pooled[chosen.to(told.pooled.device)])
-            part = replace(batch, size_ids=batch.size_ids[chosen.cpu()],
-                           inpainting=None if batch.inpainting is None else batch.inpainting[chosen.cpu()])
-            there = chosen.to(noisy.device)
+        with self._untrained.lifted():
+            told = self._told(batch, self._untrained.vectors)  # all, for the same padding
+            there = sent(chosen, noisy.device)
+            told = Conditioning(told.hidden[there], None if told.pooled is None else told.pooled[there])
+            part = replace(batch, size_ids=batch.size_ids[chosen],
+                           inpainting=None if batch.inpainting is None else batch.inpainting[chosen])
             return self._answer(part, noisy[there], timesteps[there], told)
 
-    def _autocast(self) -> AbstractContextManager[object]:
-        return autocast(self.model.device, self.compute, self.model.dtype)
+    def _told(self, batch: Batch, vectors: Vectors, kept: TextCache | None = None) -> Conditioning:
+        model = self.model
+        # fp16 beside a UNet in bf16, as Forge may have it: gradients would vanish in it, for only work in fp16 is scaled.
+        weights = model.text_dtype if model.text_dtype == torch.float16 else model.dtype
+        with autocast(model.device, self.compute, weights):
+            told = model.encode_prompts(batch.prompts, vectors) if kept is None else kept.encode(model, batch.prompts, vectors)
+        return told if self._pads else without_padding(told, batch.prompts)
 
     def _answer(self, batch: Batch, noisy: Tensor, timesteps: Tensor, conditioning: Conditioning) -> Tensor:
         model = self.model
-        return model.predict(noisy.to(model.dtype), timesteps, conditioning, batch.size_ids.to(model.device),
-                             batch.inpainting)
+        # Where weights are cast all comes in fp32, the conditioning too: through it goes what text encoders and embeddings
+        # learn from, and in the weights' fp16 that would vanish.
+        noisy = noisy.float() if casts(self.compute, model.dtype) else noisy.to(model.dtype)
+        with autocast(model.device, self.compute, model.dtype):
+            return model.predict(noisy, timesteps, conditioning, sent(batch.size_ids, model.device), batch.inpainting)
 
 
 def without_padding(told: Conditioning, prompts: Sequence[TokenizedPrompt]) -> Conditioning:

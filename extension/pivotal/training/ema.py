@@ -44,8 +44,9 @@ class Averages:
                 self._updates[index] += 1
                 count = self._updates[index]
                 way = 1 - min(self._decay, (1 + count) / (10 + count))
-                for average, value in zip(self._values[index], part.trainable.parameters(), strict=True):
-                    average.lerp_(value.to(average), way)
+                averages = self._values[index]
+                values = [value.to(average) for average, value in zip(averages, part.trainable.parameters(), strict=True)]
+                torch._foreach_lerp_(averages, values, way)  # a few kernels on a graphics card, not one for each
 
     @contextmanager
     def in_place(self) -> Iterator[None]:

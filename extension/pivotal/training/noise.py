@@ -32,7 +32,7 @@ def offset_shares(alphas_cumprod: Tensor) -> Tensor:
     C_t = (1 - a_t) sqrt(A_{t-1}) / (a_t (1 - A_{t-1})); psi_t is the sum up to t over sqrt(1 - A_t), over the last one's
     (arXiv:2412.03134, algorithm 1 and equation 22; OneTrainer has it so).
     """
-    after = alphas_cumprod.double().cpu().clamp_min(ZERO)  # of a schedule that ends in pure noise
+    after = alphas_cumprod.cpu().double().clamp_min(ZERO)  # of a schedule that ends in pure noise
     before = torch.cat([torch.ones(1, dtype=torch.float64), after[:-1]])
     alpha = after / before
     total, sums = 0.0, []

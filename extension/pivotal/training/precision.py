@@ -13,6 +13,8 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from pivotal.errors import OptionError
+from pivotal.models.devices import has_autocast
 from pivotal.models.diffusion import DiffusionModel
 
 Compute = Literal["auto", "fp32", "bf16", "fp16"]
@@ -21,12 +23,40 @@ _FORMATS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16
 
 
 def compute_dtype(asked: Compute, device: torch.device, weights: torch.dtype) -> torch.dtype:
-    """The format to compute in. `auto`: on CUDA bf16, or fp16 where there is no bf16; elsewhere that of the weights."""
+    """The format to compute in. `auto`: on CUDA bf16, or fp16 where there is no bf16; elsewhere that of the weights, but fp32
+    for fp16, whose small gradients only CUDA's scaler keeps.
+
+    Raises:
+        OptionError: this torch cannot compute so on `device`.
+    """
     if asked != "auto":
+        if casts(_FORMATS[asked], weights) and not has_autocast(device.type):
+            raise OptionError({"precision.compute": f"PyTorch {torch.__version__} computes on {device.type} in the weights' own "
+                                                    "format or in fp32 alone; take auto"})
         return _FORMATS[asked]
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    return weights
+        return torch.bfloat16 if card_has_bf16(device) else torch.float16
+    return torch.float32 if weights == torch.float16 else weights
+
+
+def card_has_bf16(device: torch.device) -> bool:
+    """Whether the graphics card computes in bf16 itself: NVIDIA's from Ampere on (RTX 30), and AMD's.
+
+    `torch.cuda.is_bf16_supported` says yes of older ones, too, from torch 2.3 on: they do it by way of fp32, slowly.
+    """
+    return torch.version.hip is not None or torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+def with_fp32(model: DiffusionModel, asked: Compute) -> DiffusionModel:
+    """`model` with the weights of UNet and text encoders in fp32, if that is the format to compute in; copies, where they are
+    not. Over narrower weights there is no fp32 work: torch has no autocast to it.
+
+    Whoever lent the modules gets them back as they were (models/lend.py); other hosts' tensors are not ours to begin with.
+    """
+    if compute_dtype(asked, model.device, model.dtype) == torch.float32:
+        for module in (model.unet, *(encoder.module for encoder in model.text_encoders)):
+            module.float()
+    return model
 
 
 def with_bf16(model: DiffusionModel, asked: Compute) -> DiffusionModel:
@@ -63,11 +93,15 @@ def processor_has_bf16() -> bool:
     return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(told.split())
 
 
+def casts(compute: torch.dtype, weights: torch.dtype) -> bool:
+    """Whether each operation brings the weights to the format of the work; for fp32 they are brought there before
+    (`with_fp32`)."""
+    return compute not in (weights, torch.float32)
+
+
 def autocast(device: torch.device, compute: torch.dtype, weights: torch.dtype) -> AbstractContextManager[object]:
     """Computes in `compute` where that is not what the weights are in anyway."""
-    if compute == weights:
-        return nullcontext()
-    return torch.autocast(device.type, dtype=compute, enabled=compute != torch.float32)
+    return torch.autocast(device.type, dtype=compute) if casts(compute, weights) else nullcontext()
 
 
 @contextmanager

@@ -49,5 +49,5 @@ def unpack(session: Session, facts: Mapping[str, Any], tensors: Mapping[str, Ten
         session.guard.restore(facts["guard"])
         if session.guard.is_precise:
             session.compute_in_fp32()
-    if session.scaler.is_enabled():
+    if session.scaler.is_enabled() and facts["scaler"]:  # empty where another format was computed in
         session.scaler.load_state_dict(dict(facts["scaler"]))

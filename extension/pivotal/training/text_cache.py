@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import torch
 
+from pivotal.models.devices import sent
 from pivotal.models.diffusion import Conditioning, DiffusionModel, Vectors
 from pivotal.models.layers import UNET
 from pivotal.prompts.chunks import Chunk, TokenizedPrompt
@@ -58,8 +59,8 @@ class TextCache:
         rows = [self._row(model, chunk, vectors) for prompt in prompts
                 for chunk in [*prompt.chunks, *[Chunk((), (), ())] * (chunks - len(prompt.chunks))]]
         hidden = torch.cat([state for state, _ in rows])
-        hidden = hidden.reshape(len(prompts), -1, hidden.shape[-1]).to(model.device)
-        pooled = None if rows[0][1] is None else torch.cat([row for _, row in rows[::chunks]]).to(model.device)
+        hidden = sent(hidden.reshape(len(prompts), -1, hidden.shape[-1]), model.device)
+        pooled = None if rows[0][1] is None else sent(torch.cat([row for _, row in rows[::chunks]]), model.device)
         return Conditioning(hidden, pooled)
 
     def _row(self, model: DiffusionModel, chunk: Chunk, vectors: Vectors) -> Row:

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from pivotal.errors import FormatError
-from pivotal.formats.atomic import write_tensors
-from pivotal.formats.kept_files import mark_used
-from pivotal.formats.reading import read_safetensors
+from pivotal.formats.kept_files import get_kept, put_kept
+from pivotal.formats.tensor_bytes import raw_bytes
 from pivotal.models.diffusion import DiffusionModel, Vectors
 from pivotal.models.layers import UNET
 from pivotal.prompts.chunks import Chunk
 from pivotal.training.part import Part
 
 FORMAT = 1  # of the files; another number makes all of them anew
-_SUM = "pivotal.crc32"
 Row = tuple[Tensor, Tensor | None]  # (1, 77, width) hidden states; (1, width) pooled where the family has it
 
 
@@ -37,7 +33,7 @@ def text_mark(model: DiffusionModel, compute: torch.dtype) -> str:
         digest.update(repr(encoder.rules).encode())
         for name, tensor in sorted(encoder.module.state_dict().items()):
             digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
-            digest.update(_bytes(tensor))
+            digest.update(raw_bytes(tensor))
     return digest.hexdigest()
 
 
@@ -53,39 +49,19 @@ class TextFiles:
 
     def get(self, chunk: Chunk, vectors: Vectors) -> Row | None:
         """What was put there; None when it is missing or damaged, which costs the encoding anew."""
-        path = self._path(chunk, vectors)
-        if not path.is_file():
-            return None
-        try:
-            tensors, metadata = read_safetensors(path)
-        except FormatError:
-            return None
-        if "hidden" not in tensors or metadata.get(_SUM) != _sum(tensors):
-            return None
-        mark_used(path)
-        return tensors["hidden"], tensors.get("pooled")
+        tensors = get_kept(self._path(chunk, vectors))
+        return None if tensors is None or "hidden" not in tensors else (tensors["hidden"], tensors.get("pooled"))
 
     def put(self, chunk: Chunk, vectors: Vectors, row: Row) -> None:
         """Keeps it; where the disk is full or cannot be written, the run goes on without."""
-        tensors = {"hidden": row[0].contiguous()} | ({} if row[1] is None else {"pooled": row[1].contiguous()})
+        tensors = {"hidden": row[0]} | ({} if row[1] is None else {"pooled": row[1]})
         with contextlib.suppress(OSError):
-            write_tensors(self._path(chunk, vectors), tensors, {_SUM: _sum(tensors)})
+            put_kept(self._path(chunk, vectors), tensors)
 
     def _path(self, chunk: Chunk, vectors: Vectors) -> Path:
         digest = hashlib.sha256(f"{self._mark}{chunk}".encode())
         for name in sorted({slot.name for slot in chunk.slots}):
             for tensor in vectors.get(name, ()):
                 digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
-                digest.update(_bytes(tensor))
+                digest.update(raw_bytes(tensor))
         return self._folder / f"{digest.hexdigest()}.safetensors"
-
-
-def _bytes(tensor: Tensor) -> bytes:
-    return tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes()
-
-
-def _sum(tensors: dict[str, Tensor]) -> str:
-    total = 0
-    for name in sorted(tensors):
-        total = zlib.crc32(_bytes(tensors[name]), total)
-    return f"{total:08x}"

@@ -34,7 +34,11 @@ def update(steppers: Sequence[Stepper], learning: Sequence[Part], scaler: Any, c
         scaler.unscale_(stepper.optimizer)
     # With a scaler an overflow is ordinary: it skips the step and lowers its scale.
     if not scaler.is_enabled() or scaler.get_scale() < SMALLEST_SCALE:
-        _check_gradients(learning)
+        try:
+            _check_gradients(learning)
+        except BadStep:
+            scaler.update()  # it would refuse the next step, as one that is unscaled already
+            raise
     if clip_norm is not None:
         for part in learning:  # each for itself: an embedding's gradient is no measure for a network's
             torch.nn.utils.clip_grad_norm_(part.parameters, clip_norm)

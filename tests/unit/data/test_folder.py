@@ -17,7 +17,10 @@ def said(folder, need_captions=True):
 
 
 def test_images_come_by_name_with_their_captions(tmp_path):
-    items = read_items(write_dataset(tmp_path / "d", 3), Reading())
+    folder = write_dataset(tmp_path / "d", 3)
+    for kind in ("mask", "cond"):  # OneTrainer's, beside an image
+        Image.new("L", (8, 8)).save(folder / f"00-{kind}label.png")
+    items = read_items(folder, Reading())
     assert [item.path.name for item in items] == ["00.png", "01.png", "02.png"]
     assert items[1].caption == "a zkteal circle number 1"
 

@@ -49,6 +49,18 @@ def test_every_mode_becomes_rgb_between_minus_one_and_one(tmp_path, mode, fill, 
     assert pixels.mean(dim=(1, 2)).tolist() == pytest.approx(expected, abs=1e-3)
 
 
+@pytest.mark.parametrize(("mode", "kind", "white"), [("I;16", np.uint16, 65535), ("I", np.int32, 65535), ("F", np.float32, 1)])
+def test_sixteen_bits_and_floats_keep_their_brightness(tmp_path, mode, kind, white):
+    """A dark image stays dark: white is 65535, or 1, and not the brightest pixel there is; of a mask likewise."""
+    levels = np.repeat([[0, 0.2 * white, 0.4 * white]], 24, axis=0).repeat(8, axis=1)
+    Image.fromarray(levels.astype(kind)).save(tmp_path / "x.tif")
+    with Image.open(tmp_path / "x.tif") as opened:
+        assert opened.mode == mode
+    picture = read_picture(tmp_path / "x.tif", cover((24, 24), (24, 24)), Change(), tmp_path / "x.tif")
+    assert ((picture.pixels[0, 0, ::8] + 1) * 127.5).tolist() == pytest.approx([0, 51, 102])
+    assert (picture.mask[0, 0, ::8] * 255).tolist() == pytest.approx([0, 51, 102])
+
+
 def test_a_mask_file_is_scaled_and_cut_as_its_image_is(tmp_path):
     path = saved(tmp_path / "x.png", np.zeros((64, 96)))
     mask = Image.new("L", (96, 64), 0)

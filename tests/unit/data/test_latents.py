@@ -332,7 +332,7 @@ def test_the_disk_says_how_much_it_holds_and_when_it_is_full(images, monkeypatch
     def full(*arguments):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pivotal.data.latent_cache.write_tensors", full)
+    monkeypatch.setattr("pivotal.formats.kept_files.write_tensors", full)
     with pytest.raises(DatasetError, match="cannot take the latents .No space left on device.; make room"):
         opened(images, Pooling(), cache="disk", kind="off", resolution=(72, 72))
 

@@ -113,7 +113,8 @@ def hub(monkeypatch, rows=None, error=None):
 
 def test_a_dataset_of_hugging_face_is_fetched_once_as_files(tmp_path, monkeypatch):
     picture, mask = Image.new("RGB", (20, 10), "red"), Image.new("L", (20, 10), 255)
-    calls = hub(monkeypatch, [{"image": picture, "text": "a zk\ncat", "mask": mask}, {"image": picture, "text": "two"}])
+    rows = [{"image": picture, "text": "a zk\ncat", "mask": mask}, {"image": picture.convert("CMYK"), "text": "two"}]
+    calls = hub(monkeypatch, rows)
     (group,) = read_source("hf:owner/name", Reading(), tmp_path)
     assert [(item.caption, item.size) for item in group.items] == [("a zk cat", (10, 20)), ("two", (10, 20))]
     assert (group.items[0].path.parent / ("000000" + MASK)).is_file() and tmp_path / "datasets" in group.items[0].path.parents

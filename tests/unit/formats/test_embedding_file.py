@@ -9,7 +9,7 @@ import safetensors.torch
 import torch
 
 from pivotal.errors import FormatError
-from pivotal.formats.embedding_file import embedding_bytes, read_embedding
+from pivotal.formats.embedding_file import embedding_bytes, encoders_in, read_embedding
 
 VECTORS = torch.arange(16.0).reshape(2, 8) / 7
 G = torch.arange(24.0).reshape(2, 12) / 9
@@ -36,8 +36,11 @@ def test_an_embedding_for_one_encoder_is_read_whoever_wrote_it(tmp_path, name, c
 
 
 @pytest.mark.parametrize("name", ["x.safetensors", "x.pt"])
-def test_an_sdxl_embedding_is_read_in_the_encoders_order(tmp_path, name):
-    left, right = read_embedding(save(tmp_path / name, {"clip_g": G, "clip_l": VECTORS}), 2)
+@pytest.mark.parametrize("keys", [("clip_l", "clip_g"), ("text_encoders_0", "text_encoders_1")])
+def test_an_sdxl_embedding_is_read_in_the_encoders_order(tmp_path, name, keys):
+    path = save(tmp_path / name, {keys[1]: G, keys[0]: VECTORS})
+    left, right = read_embedding(path, 2)
+    assert encoders_in(path) == 2
     assert torch.equal(left, VECTORS) and torch.equal(right, G)
 
 

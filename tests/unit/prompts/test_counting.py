@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from pivotal.hosts.a1111_text import OpenClipTokenizer
 from pivotal.prompts.counting import count_tokens
 
 EMBEDDINGS = {"zkwemb": 2, "bigemb": 40}
@@ -62,9 +63,9 @@ def test_an_initial_text_is_cut_or_padded_to_the_wanted_number(tokenizer, text, 
 
 
 def test_every_encoder_answers_and_the_largest_count_leads(tokenizer):
-    letters = SimpleNamespace(  # as open_clip's tokenizer, but a token a letter
+    letters = OpenClipTokenizer(SimpleNamespace(  # a token a letter
         encode=lambda text: [ord(letter) for letter in text if not letter.isspace()],
-        decoder={number: chr(number) for number in range(128)})
+        decoder={number: chr(number) for number in range(128)}))
     answer = count_tokens("a cat", {"clip": tokenizer, "letters": letters, "again": tokenizer}, {})
     assert {name: encoder["count"] for name, encoder in answer["encoders"].items()} == {"clip": 2, "letters": 4, "again": 2}
     assert answer["count"] == 4

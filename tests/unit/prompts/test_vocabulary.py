@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from pivotal.errors import FormatError, HostError
+from pivotal.hosts.a1111_text import OpenClipTokenizer
 from pivotal.prompts.pieces import token_bytes, token_ids
 from pivotal.prompts.vocabulary import clip_tokenizer, read_merges
 
@@ -49,7 +50,7 @@ def test_pieces_are_the_bytes_of_the_text(tokenizer):
 
 
 def test_open_clips_kind_of_tokenizer_is_read_too():
-    simple = SimpleNamespace(encode={"a cat": [320, 2368]}.get, decoder={320: "a</w>", 2368: "cat</w>"})
+    simple = OpenClipTokenizer(SimpleNamespace(encode={"a cat": [320, 2368]}.get, decoder={320: "a</w>", 2368: "cat</w>"}))
     assert token_ids(simple, "a cat") == [320, 2368]
     assert token_bytes(simple, 2368) == b"cat"
     assert token_bytes(simple, 49406) == b""

@@ -23,6 +23,7 @@ def put(trained, value):
 def test_the_lowest_error_is_kept_with_its_values():
     trained = parts()
     best = Best(trained, keeps=True)
+    assert not best.take(0, float("nan"), loss=9.0)  # a first one that is no number is no best that none ever beats
     for step, error in enumerate((0.5, 0.3, 0.4, 0.3, float("nan")), start=1):
         put(trained, step)
         assert best.take(step, error, loss=10.0 - step) == (step <= 2)  # no better, equal, and not a number

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
+from torch import nn
 
 import tiny
+from pivotal.embeddings.trained import TrainedEmbedding
 from pivotal.models.lend import lend
+from pivotal.models.text import vectors_in_place
+from pivotal.prompts.chunks import Chunk, Slot, tokenize_caption
 from pivotal.training import precision
-from pivotal.training.precision import gains_by_bf16, tf32, vae_for, with_bf16
+from pivotal.training.batch import Batch
+from pivotal.training.denoise import Denoiser
+from pivotal.training.part import Part
+from pivotal.training.precision import compute_dtype, gains_by_bf16, tf32, vae_for, with_bf16, with_fp32
+from pivotal.training.seeds import generator
 
 
 def switches():
@@ -82,3 +92,58 @@ def test_the_lent_unet_is_fp32_again_and_the_same_after_a_run_in_bf16(monkeypatc
     for name, tensor in lent.unet.named_parameters():
         same, place, values = before[name]
         assert tensor is same and tensor.data_ptr() == place and torch.equal(tensor, values)
+
+
+@pytest.mark.parametrize(("asked", "weights", "expected"), [
+    ("auto", torch.float16, torch.float32), ("auto", torch.bfloat16, torch.bfloat16), ("auto", torch.float32, torch.float32),
+    ("fp16", torch.float16, torch.float16)])
+def test_without_a_scaler_nothing_is_computed_in_fp16_unless_it_is_asked_for(asked, weights, expected):
+    assert {compute_dtype(asked, torch.device(kind), weights) for kind in ("cpu", "mps")} == {expected}
+
+
+class OnlyCrossAttention(nn.Module):
+    """A UNet that answers with the noisy latents times what it is told, by one layer."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.to_k = nn.Linear(width, 4, bias=False)
+        self.config = type("Config", (), {"in_channels": 4})
+
+    def forward(self, noisy, timesteps, encoder_hidden_states, **_):
+        return (noisy * self.to_k(encoder_hidden_states).mean(1)[..., None, None],)
+
+
+def gradient(model, compute, times):
+    """Of an embedding's vector, for an answer that is multiplied by `times`."""
+    embedding = TrainedEmbedding("zkteal", [torch.full((1, width), 0.05) for width in model.widths])
+    batch = Batch(torch.zeros(1, 4, 8, 8), [tokenize_caption("a zkteal", tiny.tokenizer(), {"zkteal": 1})], torch.zeros(1, 6))
+    noisy = torch.randn(1, 4, 8, 8, generator=generator(1, "noisy"))
+    answer = Denoiser(model, [Part(embedding, 1.0)], compute).predict(batch, noisy, torch.tensor([500]))
+    (answer.float().square().mean() * times).backward()
+    return embedding.values[0].grad / times
+
+
+def test_work_in_fp32_over_a_hosts_half_precision_is_done_in_fp32():
+    """There is no scaler for it, so fp16 would lose what is small."""
+    lent, exact = tiny.tiny_model("sd1"), tiny.tiny_model("sd1")
+    for module in (lent.unet, lent.text_encoders[0].module):
+        module.half()
+    for module in (exact.unet, exact.text_encoders[0].module):
+        module.half().float()
+    weight = next(lent.unet.parameters())
+    with lend([lent.unet, lent.text_encoders[0].module]):
+        assert with_fp32(lent, "bf16").dtype == torch.float16
+        model = with_fp32(lent, "fp32")
+        assert torch.equal(gradient(model, torch.float32, 1e-9), gradient(exact, torch.float32, 1e-9))
+    assert next(lent.unet.parameters()) is weight and (lent.dtype, lent.text_dtype) == (torch.float16, torch.float16)
+
+
+def test_small_gradients_reach_the_text_side_of_a_unet_in_fp16_whose_weights_are_cast():
+    """bf16 needs no scaler, so nothing on the way may be fp16: what is told to the UNet, and the vectors among the tokens."""
+    model = tiny.tiny_model("sd1")
+    model = replace(model, unet=OnlyCrossAttention(model.widths[0]).half())
+    assert torch.equal(gradient(model, torch.bfloat16, 2.0**-30), gradient(model, torch.bfloat16, 1.0))  # exact by twos
+    table, vector = nn.Embedding(9, 4).half().requires_grad_(False), torch.full((1, 4), 0.1, requires_grad=True)
+    with vectors_in_place(table, [Chunk((0,), (1.0,), (Slot(0, "x", 0),))], {"x": vector}), torch.autocast("cpu", torch.bfloat16):
+        (table(torch.tensor([[1, 0, 2]])).sum() * 1e-9).backward()
+    assert vector.grad.tolist() == [pytest.approx([1e-9] * 4)]

@@ -106,7 +106,7 @@ def test_a_damaged_file_is_made_anew_and_a_full_disk_stops_nothing(tmp_path, mon
     cache = on_disk(tmp_path, model)
     cache.encode(model, [prompt], {})
     assert cache.encoded == 1
-    monkeypatch.setattr("pivotal.training.text_files.write_tensors", lambda *_: (_ for _ in ()).throw(OSError("full")))
+    monkeypatch.setattr("pivotal.formats.kept_files.write_tensors", lambda *_: (_ for _ in ()).throw(OSError("full")))
     cache = on_disk(tmp_path / "none", model)
     assert cache.encode(model, [prompt], {}).hidden.shape[1] == 77 and cache.encoded == 1
 

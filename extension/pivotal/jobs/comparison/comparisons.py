@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-import torch
 from PIL.PngImagePlugin import PngInfo
 
 from pivotal.errors import FormatError, PivotalError
@@ -23,6 +22,7 @@ from pivotal.jobs.comparison.keep import Kept, keep_only
 from pivotal.jobs.comparison.plan import Column, ComparePlan, key_of, make_compare_plan
 from pivotal.jobs.comparison.record import read_record, write_record
 from pivotal.jobs.comparison.saves import Save, fresh_folder
+from pivotal.jobs.memory import is_out_of_memory, let_go
 from pivotal.models.diffusion import DiffusionModel
 
 log = logging.getLogger(__name__)
@@ -146,19 +146,20 @@ class Comparisons:
             self._change(state="finished" if whole else "stopped", seconds=time.monotonic() - started)
         except PivotalError as error:
             self._fail(str(error))
-        except torch.cuda.OutOfMemoryError as error:
-            log.error("out of memory", exc_info=error)
-            torch.cuda.empty_cache()
-            self._fail("The device ran out of memory; a smaller size needs less.")
         except OSError as error:
             self._fail(f"An image could not be written: {error.strerror or error}.")
         except Exception as error:
+            if is_out_of_memory(error):
+                log.error("out of memory", exc_info=error)
+                let_go(error)
+                self._fail("The device ran out of memory; a smaller size needs less.")
+                return
             log.error("the comparison failed", exc_info=error)
             self._fail(f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'} "
                        "(the log has the whole traceback)")
         finally:
+            leave()  # before what needs a folder that may be gone
             write_record(self.host.folders(), self._view)
-            leave()
 
     def _fail(self, message: str) -> None:
         self._change(state="failed", message=message, waiting=False)

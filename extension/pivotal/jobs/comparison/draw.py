@@ -34,7 +34,8 @@ class Drawing:
     """Draws on a lent model, which is as before after each image.
 
     Args:
-        compared: the saves of all rows; a tag of one of them in a prompt makes way for the row's own.
+        compared: the saves of all rows; a tag of one of them in a prompt makes way for the row's own, and the row without any
+            does not know their words, which the embeddings folder may have.
     """
 
     def __init__(self, model: DiffusionModel, folders: Folders, checkpoint: str, compared: Sequence[Save]):
@@ -42,6 +43,8 @@ class Drawing:
         self._loras = LoraFolder(folders.loras)
         self._embeddings = EmbeddingFolder(folders.embeddings).scan(model.widths)
         self._compared = {save.network.stem for save in compared if save.network}
+        words = {word for save in compared for word in save.embeddings}
+        self._without = {word: values for word, values in self._embeddings.vectors.items() if word not in words}
         self._read: tuple[Save, LoraFile | None, dict[str, Sequence[Tensor]]] | None = None
         self.notices: list[str] = []  # each once
 
@@ -58,7 +61,7 @@ class Drawing:
         prompt, tags, told = take_tags(text)
         wishes = [*([(network, strength, strength)] if network else []), *self._others(tags)]
         vectors = {word: values for file, _, _ in wishes for word, values in file.embeddings.items()}
-        vectors |= {**self._embeddings.vectors, **own}
+        vectors |= {**(self._embeddings.vectors if save.files else self._without), **own}
         settings, side = column.settings, self._model.resolution
         settings = replace(settings, width=settings.width or side, height=settings.height or side)
         with applied(self._model, wishes, self._loras.made(self._model, wishes)) as misfits:

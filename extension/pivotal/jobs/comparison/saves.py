@@ -6,6 +6,7 @@ import itertools
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -157,8 +158,9 @@ def _inside(folders: Folders, name: str) -> Path | None:
         return None
     for folder in (folders.loras, folders.embeddings):
         path = folder / name  # which is `name` itself if that is absolute
-        if path.is_relative_to(folder) and path.suffix.lower() in SUFFIXES and path.is_file():
-            return path
+        with suppress(OSError):  # longer than any name
+            if path.is_relative_to(folder) and path.suffix.lower() in SUFFIXES and path.is_file():
+                return path
     return None
 
 

@@ -17,13 +17,13 @@ class Comparison:
 
     run: str = option("", "Compares every save of the run of this name: its copies on the way, its best step, its result.")
     files: tuple[str, ...] = option(
-        (), "Names of LoRAs and embeddings in the host's folders, one a line.", label="Other files")
+        (), "Names of LoRAs and embeddings in the host's folders, one per line.", label="Other files")
     prompts: tuple[str, ...] = option(
-        (), "Prompts, one a line; {word} stands for the words of the file that is drawn with. Empty takes the run's samples.",
+        (), "Prompts, one per line; {word} stands for the words of the file that is drawn with. Empty takes the run's samples.",
         tokens="prompt")
-    strengths: str = option("1", "Weights in the networks' tags, with commas between them, as 0.6, 0.8, 1.")
+    strengths: str = option("1", "Weights in the networks' tags, with commas between them: 0.6, 0.8, 1.")
     seeds: str = option("", "Seeds, with commas between them; each prompt is drawn from each. Empty takes the run's.")
-    negative: str | None = option(None, "Says what the images shall not show. Empty takes the run's.", tokens="prompt",
+    negative: str | None = option(None, "What the images should not show. Empty takes the run's.", tokens="prompt",
                                   label="Negative prompt")
     size: int | None = option(None, "Side of an image, a multiple of 8. Empty takes the run's, else the checkpoint's.", ge=64,
                               le=4096, unit="px")

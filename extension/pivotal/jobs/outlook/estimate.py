@@ -35,6 +35,7 @@ _ACTIVATIONS: Mapping[tuple[str, str, str], tuple[float, float]] = {  # bytes a 
     ("sdxl", "embedding", _FULL): (9909, 1046), ("sdxl", "embedding", _HALF): (4961, 523),
     ("sdxl", "embedding", _CAST): (6035, 831),
 }
+_ENCODING = {_FULL: 2572, _HALF: 1286}  # likewise, of the VAE while it encodes; five tensors of the image's size at once
 _UNET = {"sd1": 859_520_964, "sd2": 865_910_724, "sdxl": 2_567_463_684}  # parameters
 _PER_RANK = {  # sum of the heights and widths of the matrices that get a network
     "sd1": {"attention and feed-forward": 423_936, "attention": 199_296, "cross-attention": 99_456, "self-attention": 99_840},
@@ -98,17 +99,30 @@ def memory(plan: Plan, host: Host) -> Memory:
     values = trained_values(config, family, vectors(config, host))
     slack = _SLACK_CARD if torch.cuda.is_available() else _SLACK_PROCESSOR
     parts = {"activations": int(kept * area * config.batch.size * slack),
-             "what is trained": int(values * (2 if config.precision.weights == "bf16" else 4)),
              "gradients": int(values * 4), "optimizer": int(values * _OPTIMIZER.get(config.optimizer.kind, 8))}
     if mode == _CAST and not config.precision.gradient_checkpointing:
         parts["weights in the format of the work"] = 2 * _UNET[family]
+    encoding, is_full = _encoding(config, family, weights)
+    # Of the step and the encoding that comes before it, only the larger one needs room.
+    parts["encoding of images, beyond a step"] = max(0, int(encoding * area * slack) - sum(parts.values()))
+    parts["what is trained"] = int(values * (2 if config.precision.weights == "bf16" else 4))
     if mode == _HALF and weights == torch.float32:
         parts["weights in bf16"] = 2 * _UNET[family]
+    if mode == _FULL and weights != torch.float32:
+        parts["weights in fp32"] = 4 * _UNET[family]
+    if is_full and weights != torch.float32:
+        parts["VAE in fp32"] = 4 * 83_653_863
     if (config.optimizer.ema_decay or config.optimizer.ema_half_life) and not config.performance.averages_on_cpu:
         parts["average over the steps"] = int(values * 4)
-    if family == "sdxl" and weights == torch.float16 and config.precision.vae != "as the host":
-        parts["VAE in fp32"] = 4 * 83_653_863
     return Memory({name: size for name, size in parts.items() if size}, not _is_small(host))
+
+
+def _encoding(config: TrainConfig, family: str, weights: torch.dtype) -> tuple[int, bool]:
+    """Bytes a px of the images that are encoded at once, and whether that is done in fp32."""
+    asked, cache = config.precision.vae, config.cache
+    is_full = weights == torch.float32 or asked == "fp32" or (asked == "auto" and family == "sdxl")
+    count = config.batch.size if cache.latents == "off" else cache.batch if cache.when == "before" else 1
+    return _ENCODING[_FULL if is_full else _HALF] * count, is_full
 
 
 def disk(plan: Plan, host: Host) -> Disk:
