@@ -1,117 +1,42 @@
-"""The command line's queue: ``queue add RUN.yaml``, ``queue list``, ``queue work``; the same file as the page's."""
+"""The command line's queue: ``queue add RUN.yaml``, ``queue list``, ``queue work``."""
 
 from __future__ import annotations
 
 import argparse
-import json
-import signal
-import sys
-import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from pivotal.config.build import options_of
-from pivotal.config.files import beside, read_run_file
-from pivotal.config.train import TrainConfig
-from pivotal.errors import OptionError
-from pivotal.hosts.embedded.host import EmbeddedHost
-from pivotal.jobs.desk import Desk
-from pivotal.jobs.queue.entries import OPEN, STATES, Entry
-from pivotal.jobs.queue.over import subfolders
-
-_SAVING_SECONDS, _LOOKS_EVERY = 60.0, 0.2
+from pivotal.config.derived import refuse_flags
+from pivotal.jobs.queue.entries import STATES
 
 
 def add_queue_commands(subparsers: Any, data_dir: Path) -> None:
     """Adds ``queue`` with its commands to what ``ArgumentParser.add_subparsers()`` returned."""
     text = "Runs that wait for their turn: those of the page's queue."
     commands = subparsers.add_parser("queue", help=text, description=text).add_subparsers(required=True, metavar="COMMAND")
-    add = _command(commands, "add", _add, "Adds a run file, or one recipe for many folders.", data_dir)
+    add = _command(commands, "add", "Adds a run file, or one recipe for many folders.", data_dir)
     add.add_argument("run_file", type=Path, metavar="RUN.yaml")
     add.add_argument("--over", metavar="FOLDER", help="Adds a run for each subfolder, which is its dataset.")
     add.add_argument("--name", default="{folder}", metavar="PATTERN", help="With --over: each run's name. Default: {folder}.")
     add.add_argument("--placeholder", default="{folder}", metavar="PATTERN",
                      help="With --over: each embedding's placeholder. Default: {folder}.")
-    shown = _command(commands, "list", _list, "Lists the runs: the running one, those that wait, those that are over.", data_dir)
+    shown = _command(commands, "list", "Lists the runs: the running one, those that wait, those that are over.", data_dir)
     shown.add_argument("--search", default="", metavar="WORDS", help="Only runs that have these in their names or folders.")
     shown.add_argument("--state", choices=STATES, help="Only runs in this state.")
     shown.add_argument("--json", action="store_true", help="Prints one JSON object for each run.")
-    _command(commands, "work", _work, "Carries out all that waits, one run after the other. Ctrl-C keeps what is learned.",
-             data_dir)
+    _command(commands, "work", "Carries out all that waits, one run after the other. Ctrl-C keeps what is learned.", data_dir)
 
 
-def _command(commands: Any, name: str, work: Any, text: str, data_dir: Path) -> argparse.ArgumentParser:
+def _command(commands: Any, name: str, text: str, data_dir: Path) -> argparse.ArgumentParser:
     parser = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
     parser.add_argument("--data-dir", type=Path, default=data_dir, help="Holds models, embeddings and the queue.")
-    parser.set_defaults(command=work)
+    parser.set_defaults(command=_queue, does=name)
     return parser
 
 
-def _add(known: argparse.Namespace, rest: Sequence[str]) -> int:
-    _nothing_left(rest, "add")
-    flat = _absolute(beside(known.run_file, read_run_file(known.run_file)))
-    queue = Desk(EmbeddedHost(known.data_dir)).queue
-    if known.over is None:
-        entries, notices = queue.add([flat])
-    else:
-        entries, notices = queue.add_over(flat, [folder.resolve() for folder in subfolders(known.over)], name=known.name,
-                                          placeholder=known.placeholder)
-    sys.stdout.writelines(f"{_line(entry)}\n" for entry in entries)
-    sys.stderr.writelines(f"{notice}\n" for notice in notices)
-    return 0
+def _queue(known: argparse.Namespace, rest: Sequence[str]) -> int:
+    refuse_flags(rest, f"queue {known.does}")
+    from pivotal.commands import queue
 
-
-def _absolute(flat: Mapping[str, Any]) -> dict[str, Any]:
-    """A run's paths, which may be carried out from another folder."""
-    options = options_of(TrainConfig, flat)
-    paths = {key: Path(str(value)) for key, value in flat.items()
-             if value and key in options and options[key].spec.widget == "folder"}
-    return {**flat, **{key: str(path.resolve()) for key, path in paths.items() if path.exists()}}
-
-
-def _list(known: argparse.Namespace, rest: Sequence[str]) -> int:
-    _nothing_left(rest, "list")
-    queue = Desk(EmbeddedHost(known.data_dir)).queue
-    entries, _ = queue.store.found(search=known.search, state=known.state, limit=-1)
-    for entry in entries:
-        told = {"id": entry.id, "name": entry.name, "state": entry.state, "step": entry.step, "of": entry.of,
-                "files": [path for path, _ in entry.files], "message": entry.message}
-        sys.stdout.write((json.dumps(told) if known.json else _line(entry)) + "\n")
-    return 0
-
-
-def _line(entry: Entry) -> str:
-    done = f", step {entry.step} of {entry.of}" if entry.of else ""
-    return f"{entry.id}  {entry.state:<11}  {entry.name}{done}{f': {entry.message}' if entry.message else ''}"
-
-
-def _work(known: argparse.Namespace, rest: Sequence[str]) -> int:
-    """Exit code 0, or 1 when a run failed or was interrupted."""
-    _nothing_left(rest, "work")
-    desk = Desk(EmbeddedHost(known.data_dir))
-    queue, asked = desk.queue, threading.Event()
-    queue.recover()
-    before = {entry.id for entry in queue.store.found(only="history", limit=-1)[0]}
-    for wanted in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(wanted, lambda *_: _interrupt(asked))
-    queue.start()
-    while not queue.worker.is_idle(_LOOKS_EVERY):
-        if asked.is_set():
-            queue.close(_SAVING_SECONDS)
-    ended = [entry for entry in queue.store.found(limit=-1)[0] if entry.id not in before and entry.state not in OPEN]
-    sys.stdout.writelines(f"{_line(entry)}\n" for entry in reversed(ended))
-    return 1 if asked.is_set() or any(entry.state == "failed" for entry in ended) else 0
-
-
-def _interrupt(asked: threading.Event) -> None:
-    """The first Ctrl-C keeps what is learned, the second ends at once."""
-    if asked.is_set():
-        raise KeyboardInterrupt
-    sys.stderr.write("Stopping after this step; once more to leave at once.\n")
-    asked.set()
-
-
-def _nothing_left(rest: Sequence[str], command: str) -> None:
-    if rest:
-        raise OptionError({rest[0]: f"is no flag of queue {command}; see install.py queue {command} --help"})
+    return {"add": queue.add, "list": queue.show, "work": queue.work}[known.does](known)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pivotal.config.build import build
-from pivotal.config.derived import default_text, range_text
+from pivotal.config.derived import default_text, range_text, refuse_flags
 from pivotal.config.options import Option, walk
 from pivotal.errors import OptionError, PivotalError
-from pivotal.tools.registry import TOOLS
+from pivotal.tools.registry import TOOLS, Tool
 
 _GIVEN = {"sources": "FILE=WEIGHT", "embeddings": "FILE", "new_word": "NEW", "word": "WORD", "base": "BASE", "tuned": "TUNED",
           "source": "IN", "target": "OUT", "folder": "FOLDER", "run": "RUN"}
@@ -56,24 +56,34 @@ def _metavar(option: Option) -> str:
 
 def _run(known: argparse.Namespace, rest: Sequence[str]) -> int:
     """Exit code 0, or 1 with one sentence a problem on stderr."""
-    keys = {option.key for option in walk(known.tool.section)}
+
+    def work() -> int:
+        tool: Tool = known.tool
+        refuse_flags(rest, f"tool {tool.name}")
+        keys = {option.key for option in walk(tool.section)}
+        settings = build(tool.section, {key: value for key, value in vars(known).items() if key in keys})
+        from pivotal.tools.work import carry_out
+
+        report = carry_out(settings)
+        sys.stdout.write(f"{report.text}\n")
+        sys.stdout.writelines(f"{path}\n" for path in report.files)
+        return 0
+
+    return told(work, known.tool.section, known.tool.given)
+
+
+def told(work: Callable[[], int], section: type, given: Sequence[str]) -> int:
+    """What `work` returns, or 1 and what is wrong in the words that the user has typed."""
     try:
-        if rest:
-            raise OptionError({rest[0]: f"is no flag of {known.tool.name}; see tool {known.tool.name} --help"})
-        report = known.tool.run(build(known.tool.section, {key: value for key, value in vars(known).items() if key in keys}))
+        return work()
     except OptionError as error:
-        section, given = known.tool.section, known.tool.given
-        sys.stderr.writelines(f"{flag_of(section, given, key)}: {text}\n" for key, text in error.problems.items())
-        return 1
+        sys.stderr.writelines(f"{_flag_of(section, given, key)}: {text}\n" for key, text in error.problems.items())
     except PivotalError as error:
         sys.stderr.write(f"{error}\n")
-        return 1
-    sys.stdout.write(f"{report.text}\n")
-    sys.stdout.writelines(f"{path}\n" for path in report.files)
-    return 0
+    return 1
 
 
-def flag_of(section: type, given: Sequence[str], key: str) -> str:
+def _flag_of(section: type, given: Sequence[str], key: str) -> str:
     """What the user would have typed for an option."""
     if key in given:
         return _GIVEN[key]

@@ -97,8 +97,6 @@ def register_in_webui() -> None:
     """For scripts/ of a WebUI: finds out which one this is. The WebUI starts all the same if it cannot be served."""
     try:
         host, shell = detect()
+        _process["desk"] = register(host, shell, _process.get("desk"), getattr(shell, "title", "Train"))
     except HostError as error:
         log.error("Pivotal's Train tab is not available: %s", error)
-        return
-    desk = _process.get("desk")
-    _process["desk"] = register(host, shell, desk, getattr(shell, "title", "Train"))

@@ -17,9 +17,10 @@ PACKAGE = ROOT / "extension" / "pivotal"
 # A floor may import the floors under it, never its own neighbours and never up.
 FLOORS = [
     {"__main__"},
-    {"cli"},  # above register, as it joins the embedded host and its page to the trainer through it
+    {"cli"},
     {"cli_compare"},  # a tool that needs jobs
     {"cli_tools", "cli_recipes", "cli_queue", "cli_strings"},
+    {"commands"},
     {"register", "incomplete"},
     {"ui", "api"},
     {"jobs"},
@@ -45,8 +46,8 @@ DOORS = {
     "uvicorn": ("api", "hosts/embedded"),
 }
 # Packages that a user may lack; only these may be imported inside a function (and anything under hosts/).
-# With gradio, whose import takes seconds: of all commands, only the one that serves the page needs them.
-LATE = {("cli.py", "pivotal.hosts.embedded.app"), ("cli.py", "pivotal.register")}
+# And what carries a command out, once it is chosen and its flags are right: torch and gradio take seconds to import.
+LATE = ("pivotal.commands", "pivotal.tools.work")
 OPTIONAL = {"cv2", "datasets", "bitsandbytes", "tensorboard", "wandb", "xformers", "pytorch_optimizer", "ftfy", "onnxruntime",
             "rembg"}
 LONGEST_FILE, LONGEST_FUNCTION = 400, 60
@@ -131,7 +132,8 @@ def import_problems(source: Source) -> Iterator[str]:
             yield f"{source.path}:{line}: 'extension' is a folder on the path; two extensions would share the name"
         elif not source.path.startswith(tuple(f"{door}/" for door in DOORS.get(top, ("",)) if door)) and top in DOORS:
             yield f"{source.path}:{line}: only {' and '.join(DOORS[top])} may import {top}"
-        if is_local and top not in OPTIONAL and source.room != "hosts" and (source.path, name) not in LATE:
+        is_late = source.path.startswith("cli") and name.startswith(LATE)
+        if is_local and top not in OPTIONAL and source.room != "hosts" and not is_late:
             yield f"{source.path}:{line}: import {name} at the top of the file"
 
 
@@ -171,6 +173,13 @@ def test_guarded_packages_are_imported_only_at_their_doors(house):
     assert problems(house, import_problems) == []
 
 
+def test_the_command_line_knows_its_flags_without_what_takes_seconds_to_import():
+    told = "import sys, pivotal.cli; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", told], cwd=PACKAGE.parent, capture_output=True, text=True)
+    assert "pivotal.config.train" in done.stdout.split(), done.stderr
+    assert not {"torch", "numpy", "PIL", "transformers", "diffusers", "gradio", "fastapi"} & {*done.stdout.split()}
+
+
 def test_files_and_functions_stay_readable(house):
     assert problems(house, size_problems) == []
 
@@ -204,6 +213,7 @@ def test_the_parts_outside_the_package_import_only_what_is_always_there():
         ("jobs/a.py", "from . import queue", import_problems, "write the whole name"),
         ("jobs/a.py", "import extension.pivotal", import_problems, "two extensions"),
         ("jobs/a.py", "def f():\n    import torch", import_problems, "at the top"),
+        ("cli_a.py", "def f():\n    from pivotal.jobs import desk", import_problems, "at the top"),
         ("jobs/a.py", "\n" * 401, size_problems, "401 lines"),
         ("jobs/a.py", "def f():\n" + "    f()\n" * 60, size_problems, "61 lines"),
     ],

@@ -242,6 +242,19 @@ def test_a_checkpoint_that_cannot_be_loaded_leaves_the_first_one_whole(webui):
     assert webui.loads[-1] == ("loaded.safetensors", True)  # forced: the host had taken its hijack off
 
 
+def test_a_checkpoint_that_cannot_be_loaded_again_is_told_as_the_hosts_trouble(webui):
+    reload = webui.sd_models.reload_model_weights
+
+    def full(info, **how):
+        if info is webui.infos["loaded"]:
+            raise RuntimeError("CUDA out of memory")
+        return reload(info=info, **how)
+
+    webui.sd_models.reload_model_weights = full
+    with pytest.raises(HostError, match="could not load loaded.safetensors: RuntimeError: CUDA out of memory"):
+        borrowed(detect()[0], lambda _: None, "v1.5 other")
+
+
 @pytest.mark.parametrize("is_loaded", [True, False])
 def test_the_prompt_context_waits_for_nobody(webui, is_loaded):
     host, _ = detect()

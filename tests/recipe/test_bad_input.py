@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import contextmanager
 
 import pytest
 
 from fake_host import FakeHost, write_dataset
-from pivotal.errors import OptionError, PivotalError
+from pivotal.errors import HostError, OptionError, PivotalError
 from pivotal.events import Failed, Finished, Noticed
 from pivotal.formats import atomic
 from pivotal.jobs.checks.plan import make_plan
@@ -114,6 +115,23 @@ def full_disk(monkeypatch, failures):
 
     monkeypatch.setattr(atomic.os, "replace", replace)
     return left
+
+
+def test_a_host_that_cannot_take_its_model_back_costs_nothing_that_was_learned(host, images):
+    borrow, events = host.borrow, []
+
+    @contextmanager
+    def borrowed(checkpoint):
+        with borrow(checkpoint) as model:
+            yield model
+        raise HostError("the WebUI could not load its own again.")
+
+    host.borrow = borrowed
+    plan = make_plan(QUICK | {"dataset.folder": str(images), "length.steps": 1}, host)
+    assert work_through(plan, host, events.append, Control(patient=False)).files
+    assert isinstance(events[-1], Finished) and events[-1].files[0].is_file()
+    assert "its own again. What the run has learned is written" in "".join(
+        event.text for event in events if isinstance(event, Noticed))
 
 
 def test_a_disk_that_fills_up_ends_the_run_in_words_with_the_older_file_whole(host, images, monkeypatch):

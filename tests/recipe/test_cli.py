@@ -105,6 +105,24 @@ def test_a_run_file_with_problems_ends_with_2_and_each_under_its_key(place, trai
     assert {"optimizer.learning_rate", "embeddings.0.placeholder", "foo.bar", "checkpoint", "dataset.folder"} <= keys
 
 
+@pytest.mark.parametrize(("words", "told"), [
+    (["webui", "--nonsense"], "--nonsense: is no flag of webui; see install.py webui --help"),
+    (["strings", "more"], "more: is no flag of strings"),
+    (["queue", "work", "--nonsense"], "--nonsense: is no flag of queue work"),
+])
+def test_a_flag_that_is_none_ends_with_2(words, told, capsys):
+    assert main(words) == 2 and told in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("given", ["", "anna", "anna:", ":word", "anna:word,", "anna:word,bert"])
+def test_a_login_that_is_none_does_not_leave_the_page_open_to_everybody(given, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["webui", "--listen", "--gradio-auth", given])
+    error = capsys.readouterr().err
+    assert ended.value.code == 2 and "--gradio-auth: needs a name, a colon and a password" in error
+    assert "anna" not in error, "nor is what may be a password shown"
+
+
 def test_a_plan_is_printed_and_nothing_is_trained(place, train):
     code, told, errors = train("--plan", "--dataset.repeats", "2", "--name", "planned only")
     assert code == 0, errors

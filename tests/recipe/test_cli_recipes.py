@@ -42,6 +42,8 @@ def test_an_import_writes_a_run_file_and_says_what_it_left_out(capsys, tmp_path)
     assert target.read_bytes() == before and "--replace" in capsys.readouterr().err
     assert main(["import", str(FILES / "kohya_gui_ti.json"), "-o", str(target), "--replace", "--all"]) == 0
     assert "Without meaning here: num_processes" in capsys.readouterr().err and target.read_bytes() != before
+    assert main(["import", str(FILES / "onetrainer_lora.json"), "-o", str(target / "run.yaml")]) == 1  # in no folder
+    assert "run.yaml cannot be written" in capsys.readouterr().err
 
 
 def test_an_import_that_needs_mending_is_written_and_says_where(capsys):

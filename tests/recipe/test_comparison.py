@@ -101,10 +101,13 @@ def test_a_cell_is_what_the_host_draws_for_the_tag(trained, strength):
 
 
 def test_an_embeddings_saves_take_its_word_in_turn(trained):
-    view = compare(Desk(trained), run="word", prompts=["a zkword circle"], strengths="0.5, 1", base=False)
+    view = compare(Desk(trained), run="word", prompts=["a zkword circle"], strengths="0.5, 1")
     assert [column.strength for column in view.columns] == [None], "an embedding has no strength"
     settings = GenerateSettings(64, 64, steps=2, cfg_scale=3.0, seed=7)
-    for save, (path,) in zip(view.rows, view.images, strict=True):
+    (without,), *others = view.images
+    assert view.rows[0].label == "without"
+    assert all(np.abs(pixels(without) - pixels(path)).max() > 1 for (path,) in others), "drawn with the folder's file"
+    for save, (path,) in zip(view.rows[1:], others, strict=True):
         word = save.embeddings["zkword"].stem  # in the folder each copy is a word of its own
         drawn = trained.generate(Txt2Img(f"a {word} circle", "", settings))
         assert np.abs(np.asarray(drawn.images[0]).astype(int) - pixels(path)).max() <= 1

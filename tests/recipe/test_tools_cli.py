@@ -17,6 +17,7 @@ from pivotal.formats.embedding_file import read_embedding
 from pivotal.formats.network_delta import rank_of
 from pivotal.formats.network_file import read_network
 from pivotal.tools.registry import TOOLS
+from pivotal.tools.work import WORK
 
 
 def call(*words: str) -> int:
@@ -24,6 +25,10 @@ def call(*words: str) -> int:
     add_tool_commands(parser.add_subparsers(required=True))
     known, rest = parser.parse_known_args(words)
     return known.command(known, rest)
+
+
+def test_every_tool_has_somebody_who_does_its_work():
+    assert len(WORK) > 10 and WORK.keys() == {tool.section for tool in TOOLS.values()}
 
 
 def test_a_network_is_resized(tmp_path, capsys):
@@ -72,7 +77,7 @@ def test_an_existing_file_is_replaced_when_asked(tmp_path, capsys):
     (("resize", "good", "out", "--rank", "0"), "--rank: expected at least 1, got 0"),
     (("resize", "good", "out", "--rank", "two"), "--rank: expected a whole number, got 'two'"),
     (("resize", "good", "out", "--method", "best"), "--method: expected one of fixed, sv_ratio"),
-    (("resize", "good", "out", "--ranks", "2"), "--ranks: is no flag of resize"),
+    (("resize", "good", "out", "--ranks", "2"), "--ranks: is no flag of tool resize"),
     (("resize", "absent", "out"), "cannot be read"), (("resize", "cut", "out"), "not a whole safetensors file"),
     (("resize", "empty", "out"), "is empty (0 bytes)"), (("resize", "checkpoint", "out"), "is a checkpoint"),
     (("resize", "good", "out", "--device", "cuda"), "no CUDA device"),

@@ -16,6 +16,7 @@ from pivotal.api.fields import Field
 from pivotal.api.routes import all_routes, attach_routes
 from pivotal.config.options import everything
 from pivotal.config.train import TrainConfig
+from pivotal.errors import HostError
 from pivotal.hosts.embedded.app import EmbeddedShell
 from pivotal.hosts.embedded.host import EmbeddedHost
 from pivotal.hosts.logins import logins_of
@@ -243,6 +244,15 @@ def test_sentences_keep_what_was_said_and_shorten_what_was_not(server):
     assert discreet.text("C:\\Users\\me\\y.png: no", ["z"]) == "…/y.png: no"
     assert discreet.text("/mine/a/b.png is damaged.", ["/mine/a"]) == "/mine/a/b.png is damaged."
     assert discreet.text("it has 1/2 and https://a.b/c/d of and/or", []) == "it has 1/2 and https://a.b/c/d of and/or"
+
+
+def test_a_host_whose_disk_is_gone_is_told_of_in_words(server, monkeypatch):
+    def gone():
+        raise HostError("/mnt/disk/pivotal cannot be made: Input/output error.")
+
+    monkeypatch.setattr(server.host, "folders", gone)
+    reply = server.client.post(f"{API}/check", json={"options": {}})
+    assert (reply.status_code, reply.json()) == (400, {"error": "…/pivotal cannot be made: Input/output error."})
 
 
 def test_the_key_of_wandb_is_in_no_answer(server, monkeypatch):

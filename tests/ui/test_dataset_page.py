@@ -1,5 +1,6 @@
 """The Dataset page's API and panel, in front of a real desk: what they answer, and what they refuse."""
 
+import asyncio
 import base64
 import io
 import threading
@@ -15,6 +16,7 @@ from pivotal.api.routes import attach_routes
 from pivotal.config.options import walk
 from pivotal.jobs.desk import Desk
 from pivotal.register import panels
+from pivotal.tools.dataset.listing import Listing
 from pivotal.tools.dataset.settings import MaskImages
 from pivotal.ui.dataset_forms import fields_html
 
@@ -140,6 +142,22 @@ def test_a_mask_is_saved_shown_and_deleted(page, folder):
     assert page.post("mask", folder=str(folder), name="00.png", png=_png((65, 64))).status_code == 400
     assert page.post("mask/delete", folder=str(folder), name="00.png").json()["mask"] is None
     assert not (folder / "00-masklabel.png").exists()
+
+
+def test_the_servers_own_thread_waits_for_nobody_who_changes_the_folder(page, folder, monkeypatch):
+    image, in_loop = Listing.image, []
+
+    def asked(self, name):
+        try:
+            in_loop.append(asyncio.get_running_loop())
+        except RuntimeError:  # a thread of the pool
+            in_loop.append(None)
+        return image(self, name)
+
+    monkeypatch.setattr(Listing, "image", asked)
+    for path, body in (("caption", {"text": "new"}), ("mask", {"png": _png((64, 64))}), ("mask/delete", {})):
+        assert page.post(path, folder=str(folder), name="00.png", **body).status_code == 200
+    assert len(in_loop) >= 3 and not any(in_loop)
 
 
 def test_the_hosts_captioner_works_in_its_turn_and_is_undone_as_one(page, folder):

@@ -19,11 +19,13 @@ gradio_client = pytest.importorskip("gradio_client")
 uvicorn = pytest.importorskip("uvicorn")
 
 from starlette.responses import PlainTextResponse  # noqa: E402
+from starlette.testclient import TestClient  # noqa: E402
 
 from pivotal.errors import HostError  # noqa: E402
 from pivotal.hosts.embedded.app import EmbeddedShell, serve  # noqa: E402
 from pivotal.hosts.embedded.gallery import for_page, save_images  # noqa: E402
 from pivotal.hosts.embedded.host import EmbeddedHost  # noqa: E402
+from pivotal.hosts.embedded.own_names import OwnNames  # noqa: E402
 from pivotal.hosts.embedded.static import head_tags, static_files  # noqa: E402
 
 PROMPT = ("a red circle", "blue", 2, "Euler", 64, 64, 3.0, 5, 1)
@@ -138,6 +140,17 @@ def test_the_page_answers_while_the_model_is_in_use_and_an_image_waits_for_it(se
     thread.join(300)
 
 
+@pytest.mark.parametrize(("host", "is_served"), [
+    ("127.0.0.1:7860", True), ("localhost:7860", True), ("LOCALHOST", True), ("pivotal.localhost:1", True), ("[::1]:7860", True),
+    ("192.168.0.9:7860", True), ("evil.example:7860", False), ("localhost.evil.example", False),
+    ("127.0.0.1.evil.example", False), ("[::1", False)])
+def test_a_page_for_this_machine_alone_is_not_served_under_the_names_of_other_sites(host, is_served):
+    client = TestClient(OwnNames(PlainTextResponse("ours")))
+    reply = client.get("/", headers={"host": host})
+    assert (reply.status_code, reply.text == "ours") == (200 if is_served else 403, is_served)
+    assert is_served or "http://127.0.0.1:" in reply.text
+
+
 def test_a_port_that_is_taken_is_told(served):
     with pytest.raises(HostError, match=rf"Port {served.port} cannot be used .*--port"):
         serve(served.host, EmbeddedShell(served.host), port=served.port, open_browser=False)
@@ -154,5 +167,6 @@ def test_large_images_are_shown_as_they_are(tmp_path):
 
 
 def test_an_unwritable_folder_is_told(tmp_path):
+    (tmp_path / "a file").touch()
     with pytest.raises(HostError, match="cannot be saved"):
-        save_images(tmp_path / "not there", (Image.new("RGB", (8, 8)),), ("",), seed=1)
+        save_images(tmp_path / "a file" / "in it", (Image.new("RGB", (8, 8)),), ("",), seed=1)

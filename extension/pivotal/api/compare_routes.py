@@ -46,9 +46,11 @@ class CompareRoutes:
 
     async def show(self, asked: Asked) -> Any:
         """The comparison as it is now, with an address for each image that is drawn."""
-        view = self.comparisons.view()
-        addresses = [[path and sign(path, 0) for path in line] for line in view.images]
-        return {**plain(view), "addresses": addresses}
+        def look() -> dict[str, Any]:
+            view = self.comparisons.view()
+            return {**plain(view), "addresses": [[path and sign(path, 0) for path in line] for line in view.images]}
+
+        return await run_in_threadpool(look)
 
     async def stop(self, asked: Asked) -> Any:
         """Ends it after the image that is being drawn."""

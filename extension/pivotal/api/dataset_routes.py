@@ -98,11 +98,14 @@ class DatasetRoutes:
     async def open(self, asked: Asked) -> Any:
         """Opens a folder and answers its own name, for all other requests."""
         body = asked.body
-        opened = await run_in_threadpool(
-            lambda: self.datasets.open(body["folder"], subfolders=body["subfolders"], ending=body["ending"]))
-        count = len(opened.images())
-        return {"folder": str(opened.place.folder), "ending": opened.place.ending, "images": count,
-                       "captioners": self.datasets.captioners(), "text": "" if count else "There is no image in this folder."}
+
+        def look() -> dict[str, Any]:
+            opened = self.datasets.open(body["folder"], subfolders=body["subfolders"], ending=body["ending"])
+            count = len(opened.images())
+            return {"folder": str(opened.place.folder), "ending": opened.place.ending, "images": count,
+                    "captioners": self.datasets.captioners(), "text": "" if count else "There is no image in this folder."}
+
+        return await run_in_threadpool(look)
 
     async def images(self, asked: Asked) -> Any:
         """The images of a page, and how many there are of each kind."""
@@ -128,9 +131,13 @@ class DatasetRoutes:
     async def caption(self, asked: Asked) -> Any:
         """Writes one caption."""
         _, opened = self._opened(asked)
-        name, old = asked.body["name"], asked.sent.get("old")
-        await run_in_threadpool(opened.captions.save, name, asked.body["text"], old)
-        return _line(opened, name)
+        name, words, old = asked.body["name"], asked.body["text"], asked.sent.get("old")
+
+        def save() -> dict[str, Any]:
+            opened.captions.save(name, words, old)
+            return _line(opened, name)
+
+        return await run_in_threadpool(save)
 
     async def change(self, asked: Asked) -> Any:
         """Changes many captions, or tells how many would change."""
@@ -164,25 +171,24 @@ class DatasetRoutes:
         _, opened = self._opened(asked)
         name, png = asked.body["name"], asked.body["png"]
 
-        def save() -> str:
+        def save() -> dict[str, Any]:
             path = save_painted(opened.place, name, png)
             opened.renew([name])
-            return path.name
+            return {"text": f"{path.name} is written.", **_line(opened, name)}
 
-        written = await run_in_threadpool(save)
-        return {"text": f"{written} is written.", **_line(opened, name)}
+        return await run_in_threadpool(save)
 
     async def delete_mask(self, asked: Asked) -> Any:
         """Deletes an image's mask."""
         _, opened = self._opened(asked)
         name = asked.body["name"]
 
-        def delete() -> None:
+        def delete() -> dict[str, Any]:
             delete_mask(opened.place, name)
             opened.renew([name])
+            return {"text": "The mask is deleted.", **_line(opened, name)}
 
-        await run_in_threadpool(delete)
-        return {"text": "The mask is deleted.", **_line(opened, name)}
+        return await run_in_threadpool(delete)
 
     async def captions(self, asked: Asked) -> Any:
         """Starts writing captions for the images that the filter lets through."""
@@ -240,6 +246,7 @@ def settings_in(section: type[T], body: Mapping[str, Any]) -> T:
 
 
 def _line(opened: Opened, name: str) -> dict[str, Any]:
+    """An image as the page lists it. Not for the server's own thread: it waits for whoever changes the folder."""
     image = opened.image(name)
     path = opened.place.folder / name
     is_shown, tokens = not opened.trouble(image), opened.shown.tokens(image)  # one that leads out of the folder is not

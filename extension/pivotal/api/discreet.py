@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import Any
 
+from pivotal.errors import HostError
 from pivotal.hosts.protocol import Host
 
 _PART = r"[^\s'\"<>|*?,;()\[\]\\/]+"
@@ -41,7 +42,10 @@ class Discreet:
         return self.text(value, said) if isinstance(value, str) else value
 
     def _names(self) -> Iterator[tuple[str, str]]:
-        folders = self._host.folders()
+        try:
+            folders = self._host.folders()
+        except HostError:  # their disk is gone; that is what is being told, most likely
+            return
         yield str(folders.scratch), "Pivotal's folder"
         yield str(folders.loras), "the LoRA folder"
         yield str(folders.embeddings), "the embeddings folder"

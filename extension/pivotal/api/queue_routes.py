@@ -16,7 +16,7 @@ from pivotal.api.plain import plain
 from pivotal.errors import QueueError
 from pivotal.jobs.queue.entries import STATES, Entry, State, is_id
 from pivotal.jobs.queue.journals import events_of
-from pivotal.jobs.queue.over import MOST, subfolders
+from pivotal.jobs.queue.over import MOST, folder_typed, subfolders
 from pivotal.jobs.queue.queue import RunQueue
 from pivotal.jobs.queue.store import Move, NoSuchRun
 
@@ -210,4 +210,4 @@ def _over(body: Mapping[str, Any]) -> tuple[Callable[[], list[Path]], dict[str, 
         return lambda: subfolders(body.get("folder") or ""), patterns
     if not all(one.strip() for one in given):
         raise Refused(400, "folders must be a list of paths, none of them empty")
-    return lambda: [Path(one.strip()).expanduser() for one in given], patterns
+    return lambda: [folder_typed("folders", one) for one in given], patterns

@@ -76,15 +76,27 @@ def _text(raw: Any) -> str:
 
 
 def _path(text: str) -> str:
-    """A path as somebody typed it, without the quotes that Windows' "Copy as path" puts around one."""
-    text = text.strip().strip('"')
+    typed_path(text)
+    return _unquoted(text)
+
+
+def typed_path(text: str) -> Path:
+    """The path that somebody typed, without the quotes that Windows' "Copy as path" puts around one.
+
+    Raises:
+        ValueError: says why it can be none.
+    """
+    text = _unquoted(_text(text))
     if any(len(part) > _LONGEST_NAME for part in re.split(r"[\\/]", text)) or len(text) > _LONGEST_PATH:
         raise ValueError(f"is longer than any path: {_shown(text)}")
     try:
-        Path(text).expanduser()
+        return Path(text).expanduser()
     except RuntimeError:
         raise ValueError(f"names the home folder of somebody who is not known here: {_shown(text)}") from None
-    return text
+
+
+def _unquoted(text: str) -> str:
+    return text.strip().strip('"')
 
 
 def _number(option: Option, raw: Any) -> int | float:

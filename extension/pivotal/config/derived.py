@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pivotal.config.build import options_of
 from pivotal.config.options import Option, everything, flatten, tables, walk
+from pivotal.errors import OptionError
 
 
 def range_text(option: Option) -> str:
@@ -73,6 +74,12 @@ def flags_to_flat(words: Iterable[str]) -> tuple[dict[str, str], list[str]]:
     if pending is not None:
         left.append(f"--{pending}")
     return flat, left
+
+
+def refuse_flags(words: Sequence[str], command: str) -> None:
+    """Raises OptionError for the first of `words`, which argparse has left over, under its own name."""
+    if words:
+        raise OptionError({words[0]: f"is no flag of {command}; see install.py {command} --help"})
 
 
 def _entry(option: Option) -> dict[str, Any]:

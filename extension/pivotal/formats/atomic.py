@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import time
 import uuid
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from torch import Tensor
@@ -12,6 +14,8 @@ from torch import Tensor
 from pivotal.formats.tensor_bytes import tensor_pieces
 
 SUFFIX = ".pivotal-tmp"  # no host reads files that end so, even in its embeddings folder
+ABANDONED_S = 600.0  # without a byte written; who writes still may be another program on the same folder
+PATIENCE_S, LOOKS_EVERY_S = 2.0, 0.1  # for Windows, where a virus scanner or an indexer opens what is new or old for a moment
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -33,24 +37,38 @@ def write_pieces(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
                 file.write(piece)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)  # the file is closed by now: Windows refuses to replace by an open one
-    except BaseException:
+        _replace(temporary, path)
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            error.filename, error.filename2 = str(path), None  # for whoever tells of it; the temporary one says nothing
         raise
     _sync_folder(path.parent)
+
+
+def _replace(temporary: Path, path: Path) -> None:
+    """The file is closed by now: Windows refuses to replace by an open one."""
+    latest = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            os.replace(temporary, path)
+            return
+        except PermissionError:
+            if time.monotonic() > latest:
+                raise
+        time.sleep(LOOKS_EVERY_S)
 
 
 def _sync_folder(folder: Path) -> None:
     """The rename itself reaches the disk only with the folder; Windows has no such call and needs none."""
     if os.name == "nt":
         return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    except OSError:  # some network file systems cannot sync a folder; the file itself is safe
-        pass
-    finally:
-        os.close(handle)
+    with suppress(OSError):  # some network file systems cannot, nor who may not list it; the file itself is safe
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -69,8 +87,18 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
 
 
 def remove_leftovers(folder: Path, *, deep: bool = False) -> list[Path]:
-    """Deletes the temporary files that a killed process left in `folder`, if `deep` in all folders in it, too; returns them."""
-    found = [path for path in (folder.rglob if deep else folder.glob)(f".*{SUFFIX}") if path.is_file()]
+    """Deletes the temporary files that a killed process left in `folder`, if `deep` in all folders in it, too; returns them.
+
+    Those that were written to a moment ago stay: another run, a tool or a second WebUI may be at it.
+    """
+    found = [path for path in (folder.rglob if deep else folder.glob)(f".*{SUFFIX}") if _is_abandoned(path)]
     for path in found:
         path.unlink(missing_ok=True)
     return found
+
+
+def _is_abandoned(path: Path) -> bool:
+    try:
+        return path.is_file() and abs(time.time() - path.stat().st_mtime) > ABANDONED_S
+    except OSError:  # it has got its name meanwhile
+        return False

@@ -45,7 +45,7 @@ def switched_to(checkpoint: str) -> Iterator[Any]:
 
     What the user has chosen in the page is left alone, so that the host shows and saves what it did before.
     """
-    from modules import sd_models, shared
+    from modules import shared
 
     model = shared.sd_model  # loads the chosen checkpoint if the host has not yet (--skip-load-model-at-start)
     if model is None:
@@ -63,11 +63,10 @@ def switched_to(checkpoint: str) -> Iterator[Any]:
     finally:
         # Where a file could not be read, 1.10.1 keeps the model before, without its hijack; force puts that on again.
         broken = getattr(loaded_model(), "sd_checkpoint_info", None) is before
-        with sd_models.SkipWritingToConfig():
-            sd_models.reload_model_weights(info=before, forced_reload=broken)
+        _load(before, forced_reload=broken)
 
 
-def _load(info: Any) -> Any:
+def _load(info: Any, *, forced_reload: bool = False) -> Any:
     """Loads another checkpoint by the host's own means.
 
     Raises:
@@ -77,7 +76,7 @@ def _load(info: Any) -> Any:
 
     try:
         with sd_models.SkipWritingToConfig():
-            model = sd_models.reload_model_weights(info=info)
+            model = sd_models.reload_model_weights(info=info, forced_reload=forced_reload)
     except Exception as error:
         log.exception("%s could not be loaded", info.name)
         raise HostError(f"the WebUI could not load {info.name}: {type(error).__name__}: {error}") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from pivotal.hosts.a1111_guard import loaded_model
@@ -16,13 +16,8 @@ class OpenClipTokenizer:
     def __init__(self, simple: Any):
         self._simple = simple
 
-    def __call__(self, text: str | Sequence[str], **_: Any) -> dict[str, Any]:
-        if isinstance(text, str):
-            return {"input_ids": self._simple.encode(text)}
-        return {"input_ids": [self._simple.encode(one) for one in text]}
-
-    def get_vocab(self) -> dict[str, int]:
-        return self._simple.encoder
+    def __call__(self, text: str, **_: Any) -> dict[str, list[int]]:
+        return {"input_ids": self._simple.encode(text)}
 
     def convert_ids_to_tokens(self, token: int) -> str | None:
         return self._simple.decoder.get(token)

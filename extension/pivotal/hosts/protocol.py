@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
-from pivotal.models.diffusion import DiffusionModel
+if TYPE_CHECKING:
+    from pivotal.models.diffusion import DiffusionModel
 
 T = TypeVar("T")
 

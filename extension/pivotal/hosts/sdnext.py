@@ -198,9 +198,9 @@ def _in_place(pipe: Any) -> Iterator[bool]:
     if not hooked and misplaced(pipe) is None:
         yield False
         return
-    sd_models.disable_offload(pipe)
-    sd_models.move_model(pipe, devices.device, force=True)
     try:
+        sd_models.disable_offload(pipe)
+        sd_models.move_model(pipe, devices.device, force=True)  # for which a card may have too little memory
         yield True
     finally:
         if loaded_pipe() is not None:

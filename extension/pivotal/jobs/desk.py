@@ -104,8 +104,9 @@ class Desk:
             control.lent.set()
 
         def vacate() -> None:
-            self._other = ""
-            control.lent.clear()
+            with self._lock:  # else whoever comes next might be let in between the two, and its mark be taken off
+                self._other = ""
+                control.lent.clear()
 
         return vacate
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from pivotal.config.build import typed_path
 from pivotal.data.folder import Item, Reading, captioned, image_files
 from pivotal.errors import DatasetError
 
@@ -23,13 +24,11 @@ class Glance:
 
 def glance(folder: str, *, subfolders: bool = False, extension: str = ".txt") -> Glance:
     """The first images by name, with the captions beside them; nothing is decoded."""
-    path = Path(folder.strip()).expanduser()
     reading = Reading(need_captions=False, subfolders=subfolders, extension=_extension(extension))
-    if not folder.strip() or not path.is_absolute():
-        return Glance(0, 0, ())
     try:
-        files = image_files(path, subfolders=subfolders)
-    except (DatasetError, ValueError):  # what is wrong with it is told under the field; a name may hold a zero byte
+        path = typed_path(folder)
+        files = image_files(path, subfolders=subfolders) if path.is_absolute() else []
+    except (DatasetError, ValueError):  # what is wrong with it is told under the field
         return Glance(0, 0, ())
     shown = tuple(_captioned(file, reading) for file in files[:MOST])
     return Glance(len(files), sum(bool(item.caption) for item in shown), shown)

@@ -6,6 +6,7 @@ import json
 import struct
 from pathlib import Path
 
+from pivotal.config.build import typed_path
 from pivotal.config.imports.file_metadata import read_metadata
 from pivotal.config.imports.rules import Imported
 from pivotal.errors import OptionError
@@ -24,7 +25,7 @@ def recipe_in(name: str, folders: Folders) -> Imported:
     Raises:
         OptionError: under the key ``recipe file``: there is no such file, or no recipe in it.
     """
-    path = _found(name.strip().strip('"'), folders)
+    path = _found(name, folders)
     found = read_metadata(_metadata(path))
     if found is None:
         raise OptionError({KEY: f"{path.name} says nothing of how it was trained; its trainer wrote none, or it was stripped."})
@@ -32,15 +33,18 @@ def recipe_in(name: str, folders: Folders) -> Imported:
 
 
 def _found(name: str, folders: Folders) -> Path:
-    if not name:
+    try:
+        given = typed_path(name)
+    except ValueError as error:
+        raise OptionError({KEY: str(error)}) from error
+    if not given.name:
         raise OptionError({KEY: "Name a LoRA or an embedding, or give its whole path."})
-    given = Path(name).expanduser()
     tried = [given] if given.is_absolute() else [
-        folder / f"{name}{suffix}" for folder in (folders.loras, folders.embeddings) for suffix in ("", ".safetensors")]
+        folder / f"{given}{suffix}" for folder in (folders.loras, folders.embeddings) for suffix in ("", ".safetensors")]
     for path in tried:
         if path.is_file():
             return path
-    raise OptionError({KEY: f"There is no file {name!r} in {folders.loras} or {folders.embeddings}; give its whole path."
+    raise OptionError({KEY: f"There is no file {str(given)!r} in {folders.loras} or {folders.embeddings}; give its whole path."
                        if not given.is_absolute() else f"{given} does not exist."})
 
 

@@ -47,7 +47,7 @@ class Result:
     steps: int
     seconds: float  # spent in steps
     loss: float | None  # smoothed
-    error: float | None  # the last one measured
+    error: float | None  # measured at the last step; None where that one was not, as after a stop
     held_out: bool  # whether on images that are not trained on
     run_file: Path
     recipe: str  # the run file's text; empty when it is gone
@@ -62,8 +62,7 @@ def result_of(view: JobView, folders: Folders) -> Result | None:
     config, sample = read_recipe(paths), last_sample(view)
     return Result(
         view.name, files, prompt_to_try(view, folders, config), sample[2] if sample else None, view.step, view.seconds,
-        view.smooth_loss, view.measured[-1][1] if view.measured else None, view.held_out, paths.run_file,
-        _text_of(paths.run_file))
+        view.smooth_loss, dict(view.measured).get(view.step), view.held_out, paths.run_file, _text_of(paths.run_file))
 
 
 def read_recipe(paths: RunPaths) -> TrainConfig | None:

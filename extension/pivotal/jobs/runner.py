@@ -85,19 +85,30 @@ class Run:
         """Borrows the model until the run is over; each pause gives it back."""
         while True:
             self.emit(Phase("waiting"))
+            stretch = self._stretch()
             try:
-                outcome = self.host.run(self._stretch().go)
+                self.host.run(stretch.go)
             except HostError as error:
-                if not self._kept.pauses or self.control.stop.is_set():
-                    raise
-                self.emit(Noticed(f"The run stays paused: {error}", "checkpoint"))
-                self.control.pause.set()
-                outcome = None
-            if outcome is not None:
-                return outcome
+                self._mind(error, stretch.outcome)
+            if stretch.outcome is not None:
+                return stretch.outcome
             self._pause()
             if self.control.discard.is_set():
                 return Outcome(step=self._kept.step, stopped=True)
+
+    def _mind(self, error: HostError, outcome: Outcome | None) -> None:
+        """What the host could not do costs nothing that was learned before; it is raised where nothing was.
+
+        Args:
+            outcome: of the stretch that is over; then it was to take its model back.
+        """
+        if outcome is not None:
+            self.emit(Noticed(f"{error} What the run has learned is written all the same.", "checkpoint"))
+        elif self.control.stop.is_set() or not (self._kept.pauses or self._kept.state):
+            raise error
+        else:
+            self.emit(Noticed(f"The run stays paused: {error}", "checkpoint"))
+            self.control.pause.set()
 
     def _stretch(self) -> Stretch:
         return Stretch(self.plan, self.host, self.emit, self.control, self.ranks, self.paths, self.saving, self._kept)

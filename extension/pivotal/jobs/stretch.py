@@ -47,6 +47,7 @@ class Stretch:
         self.paths, self.saving, self.kept = paths, saving, kept
         self.config, self.scratch = plan.config, host.folders().scratch
         self.halting = Halting(control, host, emit, resumed=kept.state is not None)
+        self.outcome: Outcome | None = None  # known before the model is given back, which may fail
 
     def go(self) -> Outcome | None:
         """The run on the lent model; None when it leaves it for a pause."""
@@ -55,7 +56,8 @@ class Stretch:
             model = prepare_model(lent, self.config)
             trainees = make_trainees(self.config, self.plan.base, model)
             with kept_memory(model.device.type), Attached(trainees.networks) as attached:
-                return self._train(model, trainees, attached)
+                self.outcome = self._train(model, trainees, attached)
+        return self.outcome
 
     def _train(self, model: DiffusionModel, trainees: Trainees, attached: Attached) -> Outcome | None:
         if not self.kept.pauses:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from pivotal.config.build import typed_path
 from pivotal.errors import FormatError, OptionError
 from pivotal.formats.atomic import write_bytes
 
@@ -26,11 +27,14 @@ def path_of(key: str, text: str, suffix: str = "") -> Path:
         suffix: added to a name that has none of the known ones: ".safetensors".
 
     Raises:
-        OptionError: nothing was typed.
+        OptionError: nothing was typed, or what can be no path.
     """
     if not text.strip():
         raise OptionError({key: "needs a path"})
-    path = Path(text.strip().strip('"')).expanduser()
+    try:
+        path = typed_path(text)
+    except ValueError as error:
+        raise OptionError({key: str(error)}) from error
     return path.with_name(path.name + suffix) if suffix and path.suffix.lower() != suffix else path
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import struct
+import time
 import tracemalloc
 
 import pytest
@@ -12,7 +13,8 @@ import safetensors.torch
 import torch
 
 from pivotal.errors import FormatError
-from pivotal.formats.atomic import SUFFIX, remove_leftovers, tensors_to_bytes, write_bytes, write_tensors
+from pivotal.formats import atomic
+from pivotal.formats.atomic import SUFFIX, remove_leftovers, tensors_to_bytes, write_bytes, write_pieces, write_tensors
 
 
 def test_a_file_is_replaced_whole(tmp_path):
@@ -31,8 +33,9 @@ def test_after_a_failure_the_old_file_stands_and_nothing_else(tmp_path, monkeypa
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, call, full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(OSError, match="No space") as told:
         write_bytes(path, b"new")
+    assert told.value.filename == str(path), "and not the temporary one's"
     assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
 
 
@@ -82,7 +85,42 @@ def test_another_reader_gets_back_what_was_written(tmp_path):
 
 
 def test_leftovers_of_a_killed_process_are_removed_and_nothing_else(tmp_path):
-    (tmp_path / f".emb.safetensors.1234{SUFFIX}").write_bytes(b"half")
-    (tmp_path / "emb.safetensors").write_bytes(b"whole")
-    assert len(remove_leftovers(tmp_path)) == 1
+    left, whole = tmp_path / f".emb.safetensors.1234{SUFFIX}", tmp_path / "emb.safetensors"
+    for path in (left, whole):
+        path.write_bytes(b"half")
+        os.utime(path, (time.time() - 3600,) * 2)
+    assert remove_leftovers(tmp_path) == [left]
     assert [path.name for path in tmp_path.iterdir()] == ["emb.safetensors"]
+
+
+def test_what_somebody_else_is_writing_is_no_leftover(tmp_path):
+    def pieces():
+        yield b"first "
+        assert remove_leftovers(tmp_path) == []  # as another run does at its start
+        yield b"second"
+
+    write_pieces(tmp_path / "emb.safetensors", pieces())
+    assert (tmp_path / "emb.safetensors").read_bytes() == b"first second"
+
+
+def test_a_folder_that_may_be_written_to_and_not_listed_is_enough(tmp_path, monkeypatch):
+    def refused(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refused)
+    write_bytes(tmp_path / "a", b"new")
+    assert (tmp_path / "a").read_bytes() == b"new"
+
+
+def test_a_file_that_a_scanner_holds_for_a_moment_is_waited_for(tmp_path, monkeypatch):
+    replace, held = os.replace, iter([PermissionError(13, "held"), PermissionError(13, "held"), None])
+
+    def replace_when_free(*paths):
+        if error := next(held):
+            raise error
+        replace(*paths)
+
+    monkeypatch.setattr(atomic, "LOOKS_EVERY_S", 0.0)
+    monkeypatch.setattr(os, "replace", replace_when_free)
+    write_bytes(tmp_path / "a", b"new")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"new"]

@@ -26,8 +26,12 @@ def test_a_long_caption_is_cut_and_subfolders_are_looked_into_when_asked(tmp_pat
 
 def test_what_is_no_folder_is_nothing(tmp_path):
     (tmp_path / "file.txt").write_text("x", encoding="utf-8")
-    for text in ("", "relative", str(tmp_path / "file.txt"), str(tmp_path / "gone"), "/\0"):
+    for text in ("", "relative", str(tmp_path / "file.txt"), str(tmp_path / "gone"), "/\0", "~nosuchuser/images"):
         assert glance(text).images == 0
+
+
+def test_a_path_that_windows_has_copied_comes_in_quotes(tmp_path):
+    assert glance(f' "{write_dataset(tmp_path / "images", 1)}"').images == 1
 
 
 def test_the_captions_suffix_names_no_other_place(tmp_path):

@@ -16,6 +16,7 @@ import pivotal.jobs.queue.worker
 from pivotal.errors import OptionError, PivotalError, QueueError
 from pivotal.hosts.protocol import Checkpoint, Folders
 from pivotal.jobs.paths import run_paths
+from pivotal.jobs.queue.journals import events_of
 from pivotal.jobs.queue.lease import Lease
 from pivotal.jobs.queue.queue import RunQueue
 from pivotal.jobs.watch.view import JobView
@@ -220,6 +221,30 @@ def test_a_waiting_run_is_edited_in_its_place(desk):
         desk.queue.edit(first.id, flat("a3"))
 
 
+def test_two_pages_that_give_two_runs_one_name_are_not_both_heard(desk, monkeypatch):
+    (first, second), _ = desk.queue.add([flat("a"), flat("b")])
+    check, refused = desk.check, []
+
+    def other():
+        try:
+            desk.queue.edit(second.id, flat("c", seed=2))
+        except OptionError as error:
+            refused.append(error.problems["name"])
+
+    thread = threading.Thread(target=other)
+
+    def slow_check(options, *, resume=False):
+        if options.get("seed") == 1:
+            thread.start()
+            thread.join(0.1)  # while the first edit is at it
+        return check(options, resume=resume)
+
+    monkeypatch.setattr(desk, "check", slow_check)
+    desk.queue.edit(first.id, flat("c", seed=1))
+    thread.join()
+    assert states(desk) == {"c": "waiting", "b": "waiting"} and "'c' waits" in refused[0]
+
+
 def test_a_duplicate_gets_the_next_free_name(desk):
     (entry,), _ = desk.queue.add([flat("a", seed=7)])
     assert [desk.queue.duplicate(entry.id)[0].name for _ in range(2)] == ["a 2", "a 3"]
@@ -308,6 +333,30 @@ def test_a_run_whose_end_nobody_wrote_down_is_known_by_its_journal(desk, tmp_pat
     (found,) = again.queue.store.found()[0]
     assert (found.state, found.files) == ("finished", ((str(made), 3),))
     desk.end()
+
+
+def test_a_run_that_was_taken_and_never_begun_has_not_the_end_of_an_older_one_of_its_name(desk, tmp_path):
+    desk.queue.add([flat("a")])
+    journal = desk.queue.store.open_runs()[0].journal
+    journal.parent.mkdir(parents=True)
+    journal.write_text(json.dumps({"event": "Finished", "step": 3, "stopped": False, "files": []}) + "\n")
+    desk.queue.store.take_next()  # and the process ends while the run's images are looked at
+    again = FakeDesk(tmp_path)
+    again.queue.recover()
+    assert states(again) == {"a": "interrupted"}
+
+
+def test_what_a_run_tells_before_it_is_written_down_is_among_its_events(desk, monkeypatch):
+    start = desk.start
+
+    def told(options, *, resume=False):
+        identifier = start(options, resume=resume)
+        run_paths(desk.host.folders(), options["name"]).journal.write_text('{"event": "Phase"}\n')
+        return identifier
+
+    monkeypatch.setattr(desk, "start", told)
+    desk.queue.begin(flat("a"))
+    assert events_of(desk.queue.store.open_runs()[0], 0) == ([{"event": "Phase"}], 1)
 
 
 def test_a_process_that_comes_second_says_so_and_leaves_the_runs_of_the_first_alone(desk, tmp_path):

@@ -74,6 +74,13 @@ def step(number, loss=1.0):
     return {"at": "now", "event": "StepDone", "step": number, "of": 5000, "loss": loss, "smooth_loss": loss / 2}
 
 
+@pytest.mark.parametrize("text", ["~nosuchuser/people", "/a\0", "x" * 300])
+def test_a_folder_that_can_be_none_is_told_under_its_key(text):
+    with pytest.raises(OptionError) as told:
+        subfolders(text)
+    assert list(told.value.problems) == ["folder"]
+
+
 def test_events_of_earlier_runs_of_the_name_do_not_count(tmp_path):
     made = entry(tmp_path, {"event": "Finished", "stopped": False, "files": []}, step(1), step(2), before=1)
     assert [event["step"] for event in events_of(made, 0)[0]] == [1, 2]

@@ -133,6 +133,18 @@ def test_changes_are_undone_group_by_group_also_after_a_restart(folder, tmp_path
         again.undo()
 
 
+def test_an_undo_that_finds_no_room_for_its_journal_is_told_in_words(folder, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    journal = Journal(tmp_path / "scratch", open_place(str(folder)))
+    journal.note("g", "change", [Changed("a.png", "old", "a cat")])
+    monkeypatch.setattr("pivotal.tools.dataset.journal.write_text", full)
+    with pytest.raises(DatasetError, match=r"No space left on device\)\. The captions are as before"):
+        journal.undo()
+    assert (folder / "a.txt").read_text(encoding="utf-8") == "old"
+
+
 def test_a_journal_that_a_crash_cut_short_or_somebody_spoiled_reaches_no_other_file(folder, tmp_path):
     journal = Journal(tmp_path / "scratch", open_place(str(folder)))
     journal.note("g", "change", [Changed("a.png", "old", "a cat")])

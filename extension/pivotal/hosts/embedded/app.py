@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from pivotal.errors import HostError
 from pivotal.hosts.embedded.gradio_compat import mount
 from pivotal.hosts.embedded.host import EmbeddedHost
+from pivotal.hosts.embedded.own_names import OwnNames
 from pivotal.hosts.embedded.page import Tab, build_page
 from pivotal.hosts.embedded.static import ADDRESS, HeadTags, serve_static
 from pivotal.hosts.protocol import Logins
@@ -59,13 +60,17 @@ def serve(host: EmbeddedHost, shell: EmbeddedShell, *, port: int = 7860, listen:
     """Serves until Ctrl-C; returns the exit code.
 
     Args:
+        listen: also to other machines; without it, and without a login for the page, only by this machine's own names.
         at_end: called when nobody is served any more, before whoever uses the model is asked to stop.
 
     Raises:
         HostError: the port is taken or not allowed.
     """
     listener = _listen("0.0.0.0" if listen else "127.0.0.1", port)  # before the page is made, which takes seconds
-    server = uvicorn.Server(uvicorn.Config(shell.make_app(), log_level="warning", timeout_graceful_shutdown=2))
+    app = shell.make_app()
+    if not (listen or shell.logins().page):
+        app.add_middleware(OwnNames)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2))
     address = f"http://127.0.0.1:{port}"
     threading.Thread(target=_when_ready, args=(server, address, open_browser), daemon=True).start()
     threading.Thread(target=host.preload, name="preload", daemon=True).start()

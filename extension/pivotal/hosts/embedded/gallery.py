@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import re
 from pathlib import Path
@@ -10,6 +11,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from pivotal.errors import HostError
+from pivotal.formats.atomic import write_bytes
 
 NUMBERED = re.compile(r"(\d+)-")
 SHOWN = 384  # px; smaller images are enlarged for the page until they are at least so large
@@ -27,7 +29,9 @@ def save_images(folder: Path, images: tuple[Image.Image, ...], infotexts: tuple[
         number = 1 + max((int(found[1]) for path in folder.glob("*.png") if (found := NUMBERED.match(path.name))), default=-1)
         for index, (image, infotext) in enumerate(zip(images, infotexts, strict=True)):
             paths.append(folder / f"{number + index:05d}-{seed + index}.png")
-            image.save(paths[-1], pnginfo=_png_info(infotext))
+            png = io.BytesIO()
+            image.save(png, "PNG", pnginfo=_png_info(infotext))
+            write_bytes(paths[-1], png.getvalue())
     except OSError as error:
         raise HostError(f"The image cannot be saved in {folder}: {error.strerror or error}.") from error
     return paths

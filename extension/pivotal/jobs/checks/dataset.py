@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from pivotal.config.build import typed_path
 from pivotal.config.own import own_augment, own_captions
 from pivotal.config.sections.augment import Augment
 from pivotal.config.sections.caption import Caption
@@ -94,9 +95,9 @@ def _templates(config: TrainConfig, row: Row) -> tuple[str, ...]:
     if source != "list":
         return {"object": OBJECT, "style": STYLE, "own": config.dataset.templates}.get(source, ())
     try:
-        path = Path((row.caption_list or config.dataset.caption_list).strip().strip('"')).expanduser()
-    except RuntimeError as error:  # ~name of nobody
-        raise DatasetError(f"{error}; write the whole path.") from error
+        path = typed_path(row.caption_list or config.dataset.caption_list)
+    except ValueError as error:
+        raise DatasetError(str(error)) from error
     lines = read_lines(path) if path.name else None
     if not lines:
         raise DatasetError(f"{path} {'does not exist' if lines is None else 'holds no line'}; give a text file with a caption a "

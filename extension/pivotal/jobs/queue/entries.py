@@ -10,6 +10,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from pivotal.config.build import draft
+from pivotal.config.train import TrainConfig
 from pivotal.jobs.paths import RunPaths
 
 State = Literal["waiting", "running", "paused", "interrupted", "finished", "stopped", "failed"]
@@ -61,6 +63,11 @@ def is_id(text: str) -> bool:
 def now() -> str:
     """The time to write down."""
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
+
+
+def name_of(options: Mapping[str, Any]) -> str:
+    """What a run of these options is called."""
+    return draft(TrainConfig, {key: value for key, value in options.items() if key == "name"})[0].name
 
 
 def words_of(name: str, options: Mapping[str, Any]) -> str:

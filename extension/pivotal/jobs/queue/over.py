@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pivotal.config.build import typed_path
 from pivotal.errors import OptionError
 from pivotal.prompts.placeholders import find_placeholders
 
@@ -20,7 +21,7 @@ def subfolders(folder: str) -> list[Path]:
     Raises:
         OptionError: under ``folder``.
     """
-    place = Path(folder.strip()).expanduser()
+    place = folder_typed("folder", folder)
     try:
         found = [path for path in place.iterdir() if path.is_dir() and not path.name.startswith(".")] if folder.strip() else []
     except OSError as error:
@@ -30,6 +31,14 @@ def subfolders(folder: str) -> list[Path]:
                                      "subfolders are the datasets"})
     return sorted(found, key=lambda path: [int(part) if part.isdigit() else part.casefold()
                                            for part in re.split(r"(\d+)", path.name)])
+
+
+def folder_typed(key: str, text: str) -> Path:
+    """Raises OptionError under `key` for what can be no path."""
+    try:
+        return typed_path(text)
+    except ValueError as error:
+        raise OptionError({key: str(error)}) from error
 
 
 def spread(flat: Mapping[str, Any], folders: Sequence[Path], name: str = NAME, placeholder: str = NAME,

@@ -9,12 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pivotal.config.build import draft
-from pivotal.config.train import TrainConfig
 from pivotal.errors import OptionError, PivotalError, QueueError
 from pivotal.jobs.paths import run_paths
 from pivotal.jobs.queue.clashes import free_name, name_problem, placeholder_notice
-from pivotal.jobs.queue.entries import Entry, new_id, now
+from pivotal.jobs.queue.entries import Entry, name_of, new_id, now
 from pivotal.jobs.queue.lease import Lease
 from pivotal.jobs.queue.over import spread
 from pivotal.jobs.queue.store import Store
@@ -28,7 +26,7 @@ class RunQueue:
 
     def __init__(self, desk: Carrier):
         self.desk = desk
-        self._adding = threading.Lock()  # of two runs of one name, added at once, one is refused
+        self._adding = threading.Lock()  # of two runs that get one name at once, one is refused
         self._making = threading.Lock()
         self._worker: Worker | None = None
 
@@ -125,7 +123,7 @@ class RunQueue:
     def _made(self, flat: Mapping[str, Any], others: Sequence[Entry], resume: bool) -> tuple[dict[str, str], Entry]:
         """The problems of a run that is to wait, and the entry that it would be."""
         options = self._pinned(flat)
-        name = draft(TrainConfig, {key: value for key, value in options.items() if key == "name"})[0].name
+        name = name_of(options)
         problems = self.desk.check(options, resume=resume)
         taken = name_problem(name, others)
         if taken:
@@ -149,13 +147,15 @@ class RunQueue:
             OptionError: with every problem by key.
             QueueError: it does not wait any more.
         """
-        old = self.store.get(identifier)
-        others = [entry for entry in self.worker.open_runs() if entry.id != identifier]
-        problems, made = self._made(flat, others, old.resume)
-        if problems:
-            raise OptionError(problems)
+        with self._adding:
+            old = self.store.get(identifier)
+            others = [entry for entry in self.worker.open_runs() if entry.id != identifier]
+            problems, made = self._made(flat, others, old.resume)
+            if problems:
+                raise OptionError(problems)
+            entry = self.store.change(identifier, expected=("waiting",), name=made.name, options=made.options,
+                                      folder=made.folder)
         notice = placeholder_notice(made.options, others)
-        entry = self.store.change(identifier, expected=("waiting",), name=made.name, options=made.options, folder=made.folder)
         return entry, [notice] if notice else []
 
     def duplicate(self, identifier: str, name: str = "") -> tuple[Entry, list[str]]:
@@ -179,6 +179,13 @@ class RunQueue:
             OptionError: its options have problems now, or a run of its name waits.
             QueueError: it is not over, or nothing is there to go on from.
         """
+        with self._adding:
+            entry = self._waiting_again(identifier, resume)
+        if not self.desk.busy:
+            self.worker.begin_waiting()
+        return entry
+
+    def _waiting_again(self, identifier: str, resume: bool | None) -> Entry:
         entry = self.store.get(identifier)
         goes_on = self.has_state(entry) if resume is None else resume
         if entry.state == "finished" and goes_on:
@@ -193,11 +200,8 @@ class RunQueue:
         if problems:
             raise OptionError(problems)
         anew = {} if goes_on else {"step": 0, "of": 0, "loss": None, "log": (), "files": ()}
-        entry = self.store.change(identifier, expected=("interrupted", "stopped", "failed", "finished"), state="waiting",
-                                  resume=goes_on, message="", problems={}, started="", ended="", journal_to=None, **anew)
-        if not self.desk.busy:
-            self.worker.begin_waiting()
-        return entry
+        return self.store.change(identifier, expected=("interrupted", "stopped", "failed", "finished"), state="waiting",
+                                 resume=goes_on, message="", problems={}, started="", ended="", journal_to=None, **anew)
 
     def has_state(self, entry: Entry) -> bool:
         """Whether a run may go on where it was left."""

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pivotal.errors import QueueError
 from pivotal.jobs.queue.database import Database
 from pivotal.jobs.queue.entries import OPEN, Entry, State, now, words_of
+from pivotal.jobs.queue.journals import journal_size
 
 Move = Literal["up", "down", "top", "bottom"]
 _JSON = ("options", "problems", "files", "log")
@@ -113,15 +114,17 @@ class Store:
 
     def take_next(self) -> Entry | None:
         """The first of those that wait, which is running now; None when none waits."""
-        first = "SELECT id FROM runs WHERE state = 'waiting' ORDER BY position LIMIT 1"
+        first = "SELECT * FROM runs WHERE state = 'waiting' ORDER BY position LIMIT 1"
 
         def work(connection: sqlite3.Connection) -> Entry | None:
             row = connection.execute(first).fetchone()
             if row is None:
                 return None
-            connection.execute("UPDATE runs SET state = 'running', started = ?, position = ? WHERE id = ?",
-                               [now(), _next(connection), row["id"]])
-            return _get(connection, row["id"])
+            entry = _entry(row)  # one that begins anew has nothing of what the journal holds by now
+            begin = entry.journal_from if entry.resume else journal_size(entry.journal)
+            connection.execute("UPDATE runs SET state = 'running', started = ?, position = ?, journal_from = ? WHERE id = ?",
+                               [now(), _next(connection), begin, entry.id])
+            return _get(connection, entry.id)
 
         return self.database.write(work)
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from pivotal.errors import OptionError, PivotalError, QueueError
 from pivotal.hosts.protocol import Host
 from pivotal.jobs.paths import run_paths
-from pivotal.jobs.queue.entries import Entry, new_id, now
+from pivotal.jobs.queue.entries import Entry, name_of, new_id, now
 from pivotal.jobs.queue.journals import ending_of, journal_size, size_of
 from pivotal.jobs.queue.lease import Lease
 from pivotal.jobs.queue.store import NoSuchRun, Store
@@ -57,9 +57,11 @@ class Worker:
         """Starts a run at once: the desk's id of it, and what to say where the history cannot have it."""
         with self._lock:
             trouble = self._noting(lambda: self._follow())
+            paths = run_paths(self.desk.host.folders(), name_of(flat))
+            begin = journal_size(paths.journal)  # before the run writes into it
             run = self.desk.start(flat, resume=resume)
             trouble = self._noting(lambda: self._follow()) or trouble  # one that ended between the two
-            trouble = self._noting(lambda: self._note_begin(flat, run, resume)) or trouble
+            trouble = self._noting(lambda: self._note_begin(flat, run, resume, begin)) or trouble
             return run, f"This run is not in the queue's history. {trouble}" if trouble else ""
 
     def open_runs(self) -> list[Entry]:
@@ -148,7 +150,7 @@ class Worker:
             return str(error)
         return ""
 
-    def _note_begin(self, flat: Mapping[str, Any], run: str, resume: bool) -> None:
+    def _note_begin(self, flat: Mapping[str, Any], run: str, resume: bool, journal_from: int) -> None:
         """A run that the desk has begun gets a new entry, or that of the run that is resumed."""
         self.current = None
         self._need_lease()
@@ -158,9 +160,9 @@ class Worker:
             self.current = self.store.change(old.id, state="running", options=dict(flat), run=run, started=now(), ended="",
                                              message="", problems={}, resume=True, journal_to=None)
         else:
-            paths = run_paths(self.desk.host.folders(), view.name)
-            entry = Entry(new_id(), view.name, dict(flat), "running", resume, now(), now(), run=run, folder=str(paths.folder),
-                          of=view.of, journal_from=journal_size(paths.journal))
+            folder = run_paths(self.desk.host.folders(), view.name).folder
+            entry = Entry(new_id(), view.name, dict(flat), "running", resume, now(), now(), run=run, folder=str(folder),
+                          of=view.of, journal_from=journal_from)
             self.store.add([entry])
             self.current = entry
         self._watch()
@@ -236,7 +238,6 @@ class Worker:
         if entry is None:
             self.is_working = False
             return
-        begin = entry.journal_from if entry.resume else journal_size(entry.journal)
         try:
             run = self.desk.start(entry.options, resume=entry.resume)
         except OptionError as error:
@@ -250,8 +251,8 @@ class Worker:
             log.error("the run could not be started", exc_info=error)
             self._note_refused(entry, f"{type(error).__name__} (the log has the whole traceback)", {})
         else:
-            self.current, self._noted = replace(entry, run=run, journal_from=begin), time.monotonic()
-            self._kept(entry, run=run, journal_from=begin, of=self.desk.view().of)
+            self.current, self._noted = replace(entry, run=run), time.monotonic()
+            self._kept(entry, run=run, of=self.desk.view().of)
         self._wake.set()
 
     def _note_refused(self, entry: Entry, message: str, problems: Mapping[str, str]) -> None:

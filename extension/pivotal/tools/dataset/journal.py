@@ -84,7 +84,11 @@ class Journal:
         back = [row["name"] for row, is_back in zip(group, are_back, strict=True) if is_back]
         left = [row["name"] for row, is_back in zip(group, are_back, strict=True) if not is_back]
         kept = [json.dumps(row) + "\n" for row in rows if row["group"] != rows[-1]["group"]]
-        write_text(self._path, "".join(kept))
+        try:
+            write_text(self._path, "".join(kept))
+        except OSError as error:
+            raise DatasetError(f"{self._path} cannot be written ({error.strerror or error}). The captions are as before "
+                               "all the same; open the folder again to see them.") from error
         return Undone(rows[-1]["what"], tuple(back), tuple(left))
 
     def _restored(self, row: dict) -> bool:

@@ -19,7 +19,7 @@ def _subfolders() -> bool:
 
 
 def _ending() -> str:
-    return option("", "Ending of caption files, as .txt or .caption. Empty takes what most of the folder's end in.",
+    return option("", "Ending of caption files, such as .txt or .caption. Empty takes what most of the folder's end in.",
                   label="Caption files end in")
 
 
@@ -31,11 +31,11 @@ class EditCaptions:
     action: Literal["replace", "prefix", "suffix", "add tag", "remove tag", "rename tag", "sort tags", "unique tags"] = option(
         "replace", "What is done to each caption; tags are what stands between commas.")
     find: str = option("", "Words or tag to look for.", shown_when=("action", ("replace", "add tag", "remove tag", "rename tag")))
-    text: str = option("", "What takes their place, or is put before or behind the caption.", label="By",
+    text: str = option("", "What takes their place, or is put before or after the caption.", label="By",
                        shown_when=("action", ("replace", "prefix", "suffix", "rename tag")))
     is_regular: bool = option(False, "Takes the words to look for as a regular expression; \\1 in the other text is its group.",
                               label="Regular expression", shown_when=("action", ("replace",)))
-    any_case: bool = option(False, "Takes capitals as small letters.", label="Any case",
+    any_case: bool = option(False, "Ignores the difference between capitals and small letters.", label="Any case",
                             shown_when=("action", ("replace", "add tag", "remove tag", "rename tag")))
     preview: bool = option(True, "Only tells how many captions would change.")
     subfolders: bool = _subfolders()
@@ -48,10 +48,10 @@ class CaptionImages:
 
     folder: str = _folder()
     captioner: Literal["BLIP", "WD14"] = option(
-        "BLIP", "BLIP writes a sentence, WD14 tags; what the host has is on the Dataset page.")
+        "BLIP", "BLIP writes a sentence, WD14 tags; the host's own captioners are on the Dataset page.")
     model: str = option("", "Name on Hugging Face, or folder, of the network. Empty takes "
                         "Salesforce/blip-image-captioning-base or SmilingWolf/wd-vit-tagger-v3.")
-    start: str = option("", "Words that the sentence begins with, as: a photo of.", shown_when=("captioner", ("BLIP",)))
+    start: str = option("", "Words that the sentence begins with, such as a photo of.", shown_when=("captioner", ("BLIP",)))
     threshold: float = option(0.35, "How sure WD14 must be of a tag.", ge=0, le=1, step=0.01,
                               shown_when=("captioner", ("WD14",)))
     place: Literal["only missing", "replace", "before", "behind"] = option(
@@ -68,16 +68,16 @@ class MaskImages:
     how: Literal["words", "rembg", "colour", "transparency"] = option(
         "words", "Selects what the words name (CLIPSeg), what stands before the background (rembg), what has a colour, or what "
         "is opaque.", label="Selected by")
-    prompt: str = option("", "What is to be seen in the masks, as: a face.", label="Words", shown_when=("how", ("words",)))
+    prompt: str = option("", "What the masks should show, such as a face.", label="Words", shown_when=("how", ("words",)))
     model: str = option("CIDAS/clipseg-rd64-refined", "Name on Hugging Face, or folder, of the CLIPSeg network.",
                         shown_when=("how", ("words",)))
     rembg_model: str = option("u2net", "Name of rembg's model; u2net_human_seg finds people.", label="Model of rembg",
                               shown_when=("how", ("rembg",)))
-    colour: str = option("#00ff00", "Colour that is selected, as #00ff00 or green.", shown_when=("how", ("colour",)))
-    threshold: float = option(0.3, "What is selected at least so surely becomes white, all else black; 0 keeps the grey. For a "
-                              "colour 1 is that colour only.", ge=0, le=1, step=0.01)
+    colour: str = option("#00ff00", "Colour that is selected, such as #00ff00 or green.", shown_when=("how", ("colour",)))
+    threshold: float = option(0.3, "What is selected at least this surely becomes white, all else black; 0 keeps the greys. For "
+                              "a colour, 1 is that colour only.", ge=0, le=1, step=0.01)
     grow: int = option(10, "Makes white places larger to each side; below 0 smaller.", ge=-512, le=512, unit="px")
-    blur: float = option(5.0, "Softens the edges by so much; 0 leaves them hard.", ge=0, le=200, unit="px")
+    blur: float = option(5.0, "Softens the edges by this much; 0 leaves them hard.", ge=0, le=200, unit="px")
     invert: bool = option(False, "Makes what was selected black.")
     combine: Literal["fill", "replace", "add", "subtract"] = option(
         "fill", "Makes only masks that are missing, or replaces the old ones, or makes more, or less, of them white.",

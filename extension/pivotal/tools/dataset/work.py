@@ -65,8 +65,9 @@ class Work:
     def stop(self) -> None:
         """Stops after the image that it is at."""
         self._stop.set()
-        if self.view().state == "running":
-            self._tell(state="stopping")
+        with self._lock:  # as it may be ending now, and what has ended is not stopping
+            if self._view.state == "running":
+                self._view = replace(self._view, state="stopping", version=self._view.version + 1)
 
     def view(self) -> WorkView:
         return self._view
