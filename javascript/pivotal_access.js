@@ -6,8 +6,9 @@
 
     const timer = setInterval(() => {
         const field = document.querySelector("[data-pivotal-access]");
-        if (!field) return;
+        if (!field && !document.getElementById("pivotal_pages")) return;
         clearInterval(timer);
+        if (!field) return; // the tab is there, and no password
         document.cookie = `${field.dataset.pivotalAccess}; path=/; SameSite=Strict`;
         document.dispatchEvent(new Event("pivotal-poll"));
     }, TICK_MS);

@@ -11,9 +11,17 @@
         const found = {};
         for (const field of form.querySelectorAll("input[name], select[name], textarea[name]")) {
             if (field.type === "radio" && !field.checked) continue;
-            found[field.name] = field.type === "checkbox" ? field.checked : field.type === "number" ? Number(field.value) : field.value;
+            found[field.name] = field.type === "checkbox" ? field.checked : field.value;
         }
         return found;
+    }
+
+    // The pressed element, or the one that was drawn in its place meanwhile.
+    function standing(element) {
+        if (element.isConnected) return element;
+        const { pivotalPost, pivotalBody } = element.dataset;
+        return Array.from(document.querySelectorAll("[data-pivotal-post]")).find(
+            (one) => one.dataset.pivotalPost === pivotalPost && one.dataset.pivotalBody === pivotalBody) || element;
     }
 
     function told(element) {
@@ -29,7 +37,7 @@
     }
 
     function tell(element, text, failed) {
-        if (!text && !element.parentElement) return; // drawn anew meanwhile
+        if (!element.parentElement) return;
         const line = told(element);
         line.textContent = text;
         line.classList.toggle("pivotal-error", Boolean(failed));
@@ -49,10 +57,11 @@
                 method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body),
             });
             const answer = await reply.json();
-            tell(element, reply.ok ? answer.text || "" : sentences(answer), !reply.ok);
-            element.dispatchEvent(new CustomEvent("pivotal-posted", { bubbles: true, detail: { ok: reply.ok, answer } }));
+            const now = standing(element);
+            tell(now, reply.ok ? answer.text || "" : sentences(answer), !reply.ok);
+            now.dispatchEvent(new CustomEvent("pivotal-posted", { bubbles: true, detail: { ok: reply.ok, answer } }));
         } catch (error) {
-            tell(element, "No answer from the server.", true);
+            tell(standing(element), "No answer from the server.", true);
         } finally {
             element.removeAttribute("aria-disabled");
             document.dispatchEvent(new Event("pivotal-poll"));

@@ -1,5 +1,5 @@
 // The Compare page: files added to a box by a press, images enlarged (javascript/pivotal_enlarge.js), and pages brought to the
-// front, by a press (data-pivotal-show) or when something was posted (data-pivotal-goto).
+// front, by a press (data-pivotal-show), when something was posted (data-pivotal-goto), or by window.pivotalShowPage("run").
 (function () {
     "use strict";
 
@@ -61,4 +61,5 @@
         if (run && body.run) run.value = body.run; // to be drawn again with other prompts
         showPage(event.target.dataset.pivotalGoto);
     });
+    window.pivotalShowPage = showPage;
 })();

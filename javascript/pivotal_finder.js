@@ -3,7 +3,6 @@
 (function () {
     "use strict";
 
-    const TICK_MS = 700;
     const MOST = 12;
     let options = [];
     let known = {}; // the form's values, of sections too that are not drawn yet
@@ -38,13 +37,7 @@
     }
 
     function ask(keys) {
-        const box = document.querySelector("#pivotal_reset_keys textarea, #pivotal_reset_keys input");
-        const button = document.getElementById("pivotal_reset");
-        if (!box || !button) return;
-        box.value = keys.join(" ");
-        box.dispatchEvent(new Event("input", { bubbles: true }));
-        // gradio takes a text box's value a moment after its event.
-        setTimeout(() => (button.tagName === "BUTTON" ? button : button.querySelector("button")).click(), 60);
+        window.pivotalAsk("pivotal_reset_keys", keys.join(" "), "pivotal_reset");
     }
 
     function resetButton(title, keys) {
@@ -291,5 +284,5 @@
         known = event.detail;
         mark();
     });
-    setInterval(mark, TICK_MS);
+    document.addEventListener("pivotal-slow-tick", mark);
 })();

@@ -5,7 +5,6 @@
 (function () {
     "use strict";
 
-    const TICK_MS = 700;
     const STOPS = "a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex='0']";
     const NAMED = ["data-pivotal-post", "data-pivotal-body", "data-pivotal-ask", "data-pivotal-fill", "data-pivotal-add",
         "data-pivotal-line", "data-pivotal-show", "data-pivotal-caption", "href", "name"];
@@ -75,6 +74,6 @@
         header.click();
         setTimeout(mend, 50);
     });
-    setInterval(mend, TICK_MS);
+    document.addEventListener("pivotal-slow-tick", mend);
     window.pivotalFocus = { within, land };
 })();

@@ -43,7 +43,7 @@
         const more = answer.count > answer.shown.length ? `, the first ${answer.shown.length} of them here` : "";
         const without = answer.shown.length - answer.captions;
         line.textContent = `${answer.count} image${answer.count === 1 ? "" : "s"}${more}`
-            + (without ? `; ${without} of these have no caption file` : "");
+            + (without ? `; ${without} of these ${without === 1 ? "has" : "have"} no caption file` : "");
         const grid = document.createElement("div");
         grid.className = "pivotal-glance-grid";
         grid.append(...answer.shown.map(image));

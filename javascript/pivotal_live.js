@@ -7,7 +7,6 @@
 
     const API = "pivotal/v1/";
     const TYPED_MS = 40;
-    const TICK_MS = 400; // gradio writes into its boxes without an event
     const EDITED_MS = 700;
     const FIRST_TRIES = 3;
     let source = "";
@@ -30,8 +29,10 @@
         return options;
     }
 
-    function holder() {
-        return document.querySelector("#pivotal_values textarea, #pivotal_values input");
+    // By its id first: a selector of several looks through all of the page, several times a second.
+    function textIn(id) {
+        const box = document.getElementById(id);
+        return box && box.querySelector("textarea, input");
     }
 
     function field(option) {
@@ -46,13 +47,13 @@
     }
 
     function table(name) {
-        const box = document.querySelector(`#pivotal_${name} textarea, #pivotal_${name} input`);
+        const box = textIn(`pivotal_${name}`);
         return box ? box.value : null;
     }
 
     // Every option's value by its key; tables as the JSON of their rows.
     function values() {
-        const known = holder();
+        const known = textIn("pivotal_values");
         if (!known || !read().length) return null;
         let found;
         try {
@@ -142,7 +143,7 @@
     // ---- the run file
 
     function runFile() {
-        return document.querySelector("#pivotal_run_file textarea");
+        return textIn("pivotal_run_file");
     }
 
     function isMirrored() {
@@ -190,6 +191,6 @@
         const found = values();
         if (found) mirror(found);
     });
-    setInterval(() => { if (timer === null) look(); }, TICK_MS);
+    document.addEventListener("pivotal-tick", () => { if (timer === null) look(); });
     window.pivotalForm = { options: read, valueOf };
 })();

@@ -5,6 +5,11 @@
 
     const MOST_UNDO = 64; // strokes
     const LARGEST_UNDO = 64e6; // pixels that are kept for them
+    const ALWAYS = new Set(["close", "back", "next"]);
+    const KEYS = {
+        b: "paint", e: "erase", i: "invert", m: "only", delete: "clear", enter: "save", escape: "close", arrowleft: "back",
+        arrowright: "next",
+    };
     let open = null; // the painter that is on the page
 
     class Painter {
@@ -54,7 +59,7 @@
             this.picture = this.box.querySelector(".pivotal-painter-picture");
             this.box.addEventListener("click", (event) => {
                 const button = event.target.closest("[data-do]");
-                if (button) this[button.dataset.do]();
+                if (button) this.act(button.dataset.do);
             });
             this.box.addEventListener("input", (event) => this.set(event.target.dataset.set, Number(event.target.value)));
             this.box.addEventListener("keydown", (event) => this.key(event));
@@ -80,6 +85,7 @@
             this.undone = [];
             this.done = [];
             this.isChanged = false;
+            this.isReady = false;
             this.stroke = null;
             const { name, width, height, image, mask } = this.facts;
             this.box.querySelector("b").textContent = `${name} (${this.index + 1} of ${this.buttons.length})`;
@@ -97,10 +103,17 @@
                     await old.decode();
                     if (this.facts.name === name) this.brush.drawImage(old, 0, 0, width, height);
                 } catch (error) {
-                    this.say("The old mask cannot be read; a new one begins black.");
+                    if (this.facts.name === name) this.say("The old mask cannot be read; a new one begins black.");
                 }
             }
+            if (this.facts.name !== name) return; // another image is shown meanwhile
+            this.isReady = true;
             this.box.dataset.ready = name;
+        }
+
+        // What a button or a key does. Until the old mask is there, nothing that would paint over it or save in its place.
+        act(name) {
+            if (this.isReady || ALWAYS.has(name)) this[name]();
         }
 
         // The largest size at which the whole picture is seen.
@@ -148,7 +161,7 @@
         }
 
         begin(event) {
-            if (event.button !== 0 && event.button !== 2) return;
+            if (!this.isReady || (event.button !== 0 && event.button !== 2)) return;
             this.canvas.setPointerCapture(event.pointerId);
             const isErasing = this.isErasing || event.button === 2;
             const grey = isErasing ? 0 : this.value;
@@ -261,21 +274,15 @@
             const isTyping = event.target.matches("input");
             const done = () => { event.preventDefault(); event.stopPropagation(); };
             if (event.ctrlKey || event.metaKey) {
-                if (key === "z") { done(); if (event.shiftKey) this.redo(); else this.undo(); }
-                if (key === "y") { done(); this.redo(); }
-                if (key === "s") { done(); this.save(); }
+                const name = { z: event.shiftKey ? "redo" : "undo", y: "redo", s: "save" }[key];
+                if (name) { done(); this.act(name); }
                 return;
             }
             if (key === "tab") { this.keepFocus(event); return; }
             if (isTyping && key.startsWith("arrow")) return;
             if (key === "enter" && event.target.matches("button")) return;
-            const keys = {
-                b: () => this.paint(), e: () => this.erase(), i: () => this.invert(), m: () => this.only(),
-                "[": () => this.set("size", this.size / 1.15), "]": () => this.set("size", this.size * 1.15),
-                delete: () => this.clear(), enter: () => this.save(), escape: () => this.close(),
-                arrowleft: () => this.back(), arrowright: () => this.next(),
-            };
-            if (keys[key]) { done(); keys[key](); }
+            if (key === "[" || key === "]") { done(); this.set("size", key === "]" ? this.size * 1.15 : this.size / 1.15); }
+            if (KEYS[key]) { done(); this.act(KEYS[key]); }
         }
 
         // The page behind is not reached while the painter is open.

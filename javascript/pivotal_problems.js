@@ -4,7 +4,6 @@
 (function () {
     "use strict";
 
-    const TICK_MS = 300;
     let pressed = ""; // the problems of the last press
     let typed = new Set(); // keys of these whose field was typed in since
     let moved = {}; // table -> the answer whose rows have since been moved, so that its row numbers are void
@@ -79,5 +78,5 @@
         if (key) typed.add(key);
     });
     document.addEventListener("pivotal-problems", place);
-    setInterval(place, TICK_MS);
+    document.addEventListener("pivotal-tick", place);
 })();

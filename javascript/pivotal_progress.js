@@ -93,10 +93,21 @@
         if (query !== slot.dataset.pivotalQuery) refresh(slot); // asked for something else meanwhile
     }
 
+    // Of what is not shown, only the run is asked for, and seldom: the host's own progress bar shows it, too.
     function poll() {
         tick += 1;
         for (const slot of document.querySelectorAll("[data-pivotal-source]")) {
-            if (!slot.children.length || isShown(slot) || tick % HIDDEN_TICKS === 0) refresh(slot);
+            const isRun = slot.dataset.pivotalSource.endsWith("panel/job");
+            if (isShown(slot) || (isRun && (!slot.children.length || tick % HIDDEN_TICKS === 0))) refresh(slot);
+        }
+    }
+
+    // What comes to the front is fresh sooner than at the next second.
+    function pollNew() {
+        for (const slot of document.querySelectorAll("[data-pivotal-source]")) {
+            const wasShown = slot.pivotalWasShown;
+            slot.pivotalWasShown = isShown(slot);
+            if (slot.pivotalWasShown && !wasShown) refresh(slot);
         }
     }
 
@@ -112,6 +123,7 @@
 
     setInterval(poll, SHOWN_MS);
     document.addEventListener("pivotal-poll", poll);
+    document.addEventListener("pivotal-tick", pollNew);
     document.addEventListener("input", (event) => { if (event.target.dataset && event.target.dataset.pivotalAsk) ask(event.target); });
     document.addEventListener("click", (event) => {
         if (!event.target.closest) return;

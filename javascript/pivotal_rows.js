@@ -3,8 +3,6 @@
 (function () {
     "use strict";
 
-    const TICK_MS = 300;
-
     function make(tag, attributes, ...children) {
         const element = document.createElement(tag);
         for (const [name, value] of Object.entries(attributes || {})) {
@@ -17,7 +15,8 @@
     }
 
     function textBox(schema) {
-        return document.querySelector(`#${schema.id} textarea, #${schema.id} input, textarea#${schema.id}`);
+        const box = document.getElementById(schema.id);
+        return box && (box.matches("textarea") ? box : box.querySelector("textarea, input"));
     }
 
     function read(schema, box) {
@@ -175,7 +174,7 @@
         }
     }
 
-    setInterval(tick, TICK_MS);
+    document.addEventListener("pivotal-tick", tick);
     // A click may have brought the tab to the front, which is to be whole at once.
     document.addEventListener("click", () => [20, 80, 160].forEach((wait) => setTimeout(tick, wait)));
 })();

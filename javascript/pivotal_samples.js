@@ -76,6 +76,5 @@
         event.preventDefault();
         window.pivotalEnlarge(link.closest(".pivotal-pin") ? pinned() : facts(link), { all, partner, pinned, pin });
     });
-    setInterval(showPin, 1000);
     document.addEventListener("pivotal-shown", showPin);
 })();

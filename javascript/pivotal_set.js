@@ -1,17 +1,23 @@
 // Puts values into the form: those of a pressed element with data-pivotal-set, JSON {"batch.size": 2}, or of an event
-// pivotal-set with them as its detail. The server does it, through a text box and a button of gradio that a style rule hides.
+// pivotal-set with them as its detail. The server does it, through a text box and a button of gradio that a style rule hides;
+// other scripts use such pairs, too, by window.pivotalAsk(id of the box, its text, id of the button or none).
 (function () {
     "use strict";
 
-    const SETTLE_MS = 60; // gradio takes a text box's value a moment after its event
+    const SETTLE_MS = 80; // gradio takes a text box's value over a moment after its event
 
-    function set(text) {
-        const box = document.querySelector("#pivotal_set_values textarea, #pivotal_set_values input");
-        const button = document.querySelector("button#pivotal_set, #pivotal_set button");
-        if (!box || !button) return;
+    function ask(boxId, text, buttonId) {
+        const box = document.querySelector(`#${boxId} textarea, #${boxId} input`);
+        if (!box) return false;
         box.value = text;
         box.dispatchEvent(new Event("input", { bubbles: true }));
-        setTimeout(() => button.click(), SETTLE_MS);
+        const button = buttonId && document.querySelector(`button#${buttonId}, #${buttonId} button`);
+        if (button) setTimeout(() => button.click(), SETTLE_MS);
+        return true;
+    }
+
+    function set(text) {
+        ask("pivotal_set_values", text, "pivotal_set");
     }
 
     document.addEventListener("click", (event) => {
@@ -21,4 +27,5 @@
         element.classList.add("pivotal-done");
     });
     document.addEventListener("pivotal-set", (event) => set(JSON.stringify(event.detail)));
+    window.pivotalAsk = ask;
 })();

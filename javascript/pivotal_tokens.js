@@ -12,7 +12,6 @@
 
     const ADDRESS = "pivotal/v1/tokens"; // relative to the page, which may be under a host's own path
     const DEBOUNCE_MS = 200;
-    const TICK_MS = 400; // gradio writes into its boxes without an event
     const RETRY_MS = 5000;
     const CHUNK = 75;
     const HUES = 4;
@@ -101,17 +100,17 @@
             this.timer = setTimeout(() => this.ask(), DEBOUNCE_MS);
         }
 
-        tick() {
+        tick(vectors) {
             if (this.input.offsetParent === null) return; // in a tab that is not shown
             if (!this.panel.isConnected) this.place(); // gradio has drawn anew around us
             if (Date.now() > this.retryAt) this.asked = null;
-            if (this.body() !== this.asked && !this.timer) this.later();
+            if (this.body(vectors) !== this.asked && !this.timer) this.later();
             else if (this.answer && this.wish !== this.wishNow()) this.draw();
         }
 
-        body() {
+        body(vectors = newVectors()) {
             const kind = this.has("pivotal-tokens-caption") ? "caption" : "prompt";
-            return JSON.stringify({ text: this.text(), kind: kind, embeddings: newVectors() });
+            return JSON.stringify({ text: this.text(), kind: kind, embeddings: vectors });
         }
 
         async ask() {
@@ -159,8 +158,8 @@
             const wanted = this.wanted();
             if (wanted === null || wanted === count) return "";
             if (count > wanted) return ` will be cut to ${wanted}`;
-            const rule = this.other("data-filled-by");
-            return rule === null ? ` padded by ${wanted - count} with *` : ` filled by ${wanted - count}: ${rule}`;
+            const missing = wanted - count;
+            return ` ${missing} more vector${missing === 1 ? "" : "s"} (${this.other("data-filled-by") || "*"})`;
         }
 
         draw() {
@@ -238,8 +237,9 @@
     }
 
     function tick() {
+        const vectors = newVectors();
         for (const [input, counter] of counters) {
-            if (input.isConnected) counter.tick();
+            if (input.isConnected) counter.tick(vectors);
             else counters.delete(input);
         }
     }
@@ -252,7 +252,7 @@
     function start() {
         new MutationObserver(findSoon).observe(document.body, { childList: true, subtree: true });
         findSoon();
-        setInterval(tick, TICK_MS);
+        document.addEventListener("pivotal-tick", tick);
     }
 
     if (document.body) start();

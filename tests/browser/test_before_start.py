@@ -39,7 +39,7 @@ def test_the_images_of_a_folder_are_shown_as_soon_as_it_is_named(page, images, s
     fill(page, "dataset.folder", str(images))
     images = page.locator(".pivotal-glance-grid img")
     images.nth(4).wait_for()
-    assert images.count() == 5 and "5 images; 1 of these have no caption file" in page.locator(".pivotal-glance").inner_text()
+    assert images.count() == 5 and "5 images; 1 of these has no caption file" in page.locator(".pivotal-glance").inner_text()
     wait_until(page, "[...document.querySelectorAll('.pivotal-glance-grid img')].every((one) => one.naturalWidth > 0)")
     assert images.first.get_attribute("title").startswith("00.png\na <b>zkteal</b> circle")
     assert page.locator(".pivotal-glance b").count() == 0

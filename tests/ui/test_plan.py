@@ -156,6 +156,15 @@ def test_what_is_offered_needs_less_and_fits_the_form(desk, images):
     assert now - memory(changed, desk.host).total == halved.saves
 
 
+def test_the_images_that_are_encoded_at_once_count_where_they_need_more_than_a_step(desk, images):
+    """Five tensors of 128 channels (Rombach et al.'s VAE) and the image itself are there at once, in fp32."""
+    at = {count: memory(make_plan(flat_of(images, network__method="lora", cache__batch=count), desk.host), desk.host)
+          for count in (1, 8, 16)}
+    assert not any("encoding" in name for name in at[1].parts)
+    assert at[16].total - at[8].total == pytest.approx(8 * (5 * 128 + 3) * 4 * 64 * 64 * 1.6, rel=1e-6)
+    assert at[8].total > at[1].total
+
+
 def test_trained_values_are_those_of_the_files(desk, images):
     """A LoRA of rank 16 on SD 1's UNet has 192 layers and 6,782,976 values: 27.1 MB in fp32 (shared/performance.md, 2c)."""
     lora = make_plan(flat_of(images, network__method="lora", network__rank=16), desk.host).config

@@ -43,9 +43,10 @@ def filled(presets, form, values, title):
 
 def test_filling_in_keeps_the_users_words_and_says_what_changed(desk):
     presets, form, values = drawn(desk, **{"name": "mara", "dataset.folder": "/x", "embeddings.0.placeholder": "zkmara",
-                                           "length.steps": 7})  # fmt: skip
+                                           "length.steps": 7, "samples.prompts": ("a mara", "a dog")})  # fmt: skip
     flat, told = filled(presets, form, values, "Person: embedding and LoRA in one (pivotal), SD 1 and SD 2")
     assert (flat["name"], flat["dataset.folder"], flat["embeddings.0.placeholder"]) == ("mara", "/x", "zkmara")
+    assert flat["samples.prompts"] == "a mara\na dog", "lines that were typed stay lines"
     assert (flat["length.steps"], flat["network.method"], flat["embeddings.0.token_count"]) == (1500, "lora", "4")
     assert "Steps: 7 \u2192 1500" in told and "Network: none \u2192 lora" in told and "zkmara" not in told
     flat, told = filled(presets, form, values, "Person: LoRA, SDXL")

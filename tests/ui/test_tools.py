@@ -84,7 +84,7 @@ def test_a_failure_that_nobody_foresaw_is_logged_and_told(monkeypatch, caplog):
     def fail(_settings):
         raise ZeroDivisionError("inside")
 
-    object.__setattr__(drawn, "tool", type(drawn.tool)(**{**vars(drawn.tool), "run": fail}))
+    monkeypatch.setattr("pivotal.ui.tools.carry_out", fail)
     text, _ = pressed(drawn)
     assert "That did not work: ZeroDivisionError" in text
     assert "inside" in caplog.text

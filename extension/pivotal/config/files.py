@@ -59,10 +59,16 @@ def parse_yaml(text: str, where: str) -> Any:
     try:
         found = yaml.safe_load(text)
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date of month 13 is a ValueError
-        raise OptionError({"run file": f"{where} is not YAML: {' '.join(str(error).split())}"}) from error
+        raise OptionError({"run file": f"{where} is not YAML: {_where_and_what(error)}"}) from error
     if _is_huge(found):
         raise OptionError({"run file": f"{where} holds more than {_MOST_VALUES} values, or values in values without end"})
     return found
+
+
+def _where_and_what(error: Exception) -> str:
+    """A parser's error in one line; its own message quotes the file and names its stream."""
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    return f"line {mark.line + 1}, column {mark.column + 1}: {problem}" if mark and problem else " ".join(str(error).split())
 
 
 def _is_huge(value: Any) -> bool:

@@ -183,15 +183,15 @@ class _Rows:
 
 def _over(entry: Entry) -> str:
     """The same recipe for other datasets."""
-    fields = (("folder", "Folder whose subfolders are the datasets", ""), ("name", "Run name", "{folder}"),
-              ("placeholder", "Placeholder", "{folder}"))
-    inputs = "".join(f'<label class="pivotal-field"><span class="pivotal-label">{words}</span>'
+    fields = (("folder", "Folder whose subfolders are the datasets", "", " pivotal-wide"), ("name", "Run name", "{folder}", ""),
+              ("placeholder", "Placeholder", "{folder}", ""))
+    inputs = "".join(f'<label class="pivotal-field{wide}"><span class="pivotal-label">{words}</span>'
                      f'<input type="text" name="{name}" value="{value}" maxlength="4000"></label>'
-                     for name, words, value in fields)
+                     for name, words, value, wide in fields)
     return ('<details class="pivotal-fold"><summary>The same recipe over many folders</summary>'
-            '<div data-pivotal-form><div class="pivotal-note">Adds a run for each subfolder; {folder} becomes its name. All '
-            f'are checked before any is added.</div><div class="pivotal-grid-fields">{inputs}</div>'
-            f'{_post("Add them to the queue", f"queue/{entry.id}/over")}</div></details>')
+            '<div class="pivotal-form" data-pivotal-form><div class="pivotal-note">Adds a run for each subfolder; {folder} '
+            f'becomes its name. All are checked before any is added.</div><div class="pivotal-grid-fields">{inputs}</div>'
+            f'<div class="pivotal-buttons">{_post("Add them to the queue", f"queue/{entry.id}/over")}</div></div></details>')
 
 
 def _files(entry: Entry) -> str:

@@ -16,6 +16,7 @@ from pivotal.config.options import Option, walk
 from pivotal.errors import OptionError, PivotalError
 from pivotal.tools.registry import TOOLS, Tool
 from pivotal.tools.results import Report
+from pivotal.tools.work import carry_out
 from pivotal.ui.gradio_compat import html, keep_out_of_ui_config, on_change, on_click
 from pivotal.ui.labels import label_of_key
 from pivotal.ui.progress import problem_list
@@ -58,7 +59,7 @@ class ToolPanel:
         """Does the tool's work with the widgets' values; the update that tells how it went."""
         try:
             flat = dict(zip((option.key for option in self.options), values, strict=True))
-            report = self.tool.run(build(self.tool.section, flat))
+            report = carry_out(build(self.tool.section, flat))
         except OptionError as error:
             return self._told(problems=error.problems)
         except PivotalError as error:

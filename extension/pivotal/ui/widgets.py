@@ -50,9 +50,9 @@ def token_classes(option: Option) -> list[str]:
 
 
 def as_typed(option: Option, value: Any) -> Any:
-    """`value` as the option's widget shows it."""
+    """`value`, which may come from a form as it was typed there, as the option's widget shows it."""
     if option.type is tuple:
-        return "\n".join(value)
+        return value if isinstance(value, str) else "\n".join(value)
     if option.type is bool or option.choices or (option.type is int and not option.optional) or _slider_range(option):
         return value
     return "" if value is None else str(value)

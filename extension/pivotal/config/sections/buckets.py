@@ -17,8 +17,8 @@ class Buckets:
     """Sizes of about the same area and different forms, so that little of each image is cut off; a batch is of one."""
 
     kind: Literal["aspect", "no upscale", "onetrainer", "invoke", "exact sizes", "off"] = option(
-        "aspect", "How images become sizes: the nearest form of kohya's, OneTrainer's or Invoke's list, never enlarged, as "
-        "they are, or all cut to the resolution.", label="Buckets")
+        "aspect", "How images get their sizes: the nearest shape in kohya's list (also without enlarging), OneTrainer's or "
+        "Invoke's; as they are; or all cut to the resolution.", label="Buckets")
     step: int = option(64, "Sides of the sizes are multiples of this; below 64 less is cut off.", ge=8, le=512, unit="px",
                        shown_when=_STEPPED)
     minimum: int | None = option(None, "Shortest side of a size. Empty takes half of the resolution.", ge=8, le=4096,

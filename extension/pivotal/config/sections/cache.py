@@ -18,7 +18,7 @@ class Cache:
         "memory", "Keeps encoded images in memory, or on disk for later runs, too. Off encodes them anew each time, which "
         "is slower.", label="Cache latents")
     sampling: Literal["anew", "once", "mean"] = option(
-        "anew", "The VAE says of each image what latents are likely: draws them anew each time, once, or takes their mean.",
+        "anew", "The VAE gives a range of likely latents for each image: draws from it each time, draws once, or takes the mean.",
         label="Latent sampling")
     batch: int = option(1, "Number of images of one size that are encoded at once; more is faster on a large card.", ge=1,
                         le=64, label="Encoded at once", ss="ss_vae_batch_size", shown_when=_KEPT)
@@ -26,12 +26,13 @@ class Cache:
         "before", "Encodes all images before the first step, or each when it is first needed: training then begins at once, and "
         "a damaged image is found only on the way.", label="Encode images", shown_when=_KEPT)
     keep_days: int | None = option(
-        90, "Deletes what of both is on disk and no run used for so long, as a run begins. Empty: never.", ge=1, le=10_000,
+        90, "Deletes cached images and captions from disk that no run has used for this long, whenever a run begins. "
+        "Empty: never.", ge=1, le=10_000,
         unit="days", label="Keep unused for")
     keep_gb: float | None = option(
-        None, "Room for both on disk. Of more, what was not used longest is deleted as a run begins, but none of its own images. "
-        "Empty: no limit.", above=0, unit="GB", label="Keep at most")
+        None, "Room on disk for cached images and captions. When a run begins, what was unused longest is deleted beyond it, but "
+        "none of its own images. Empty: no limit.", above=0, unit="GB", label="Keep at most")
     text: Literal["auto", "disk", "off"] = option(
-        "auto", "Keeps what the text encoders answer, where only the UNet is trained; on disk for later runs, too. Off asks "
-        "them at each step.",
+        "auto", "Keeps the text encoders' output where only the UNet is trained; on disk for later runs, too. Off computes it at "
+        "each step.",
         label="Cache captions", ss="ss_cache_text_encoder_outputs")

@@ -19,32 +19,32 @@ class Caption:
         label="Several lines")
     prefix: str = option("", "Text before each caption file's words.", tokens="caption", label="Caption prefix")
     suffix: str = option("", "Text after each caption file's words.", tokens="caption", label="Caption suffix")
-    wildcards: bool = option(False, "Takes one of several words anew each time: {red|dark red}. Doubled braces stay as they are.")
-    delimiter: str = option(",", "Parts a caption's tags.")
+    wildcards: bool = option(False, "Picks one of several words each time: {red|dark red}. Doubled braces stay as they are.")
+    delimiter: str = option(",", "Separates a caption's tags.")
     keep_tags: int = option(0, "Number of tags at the beginning that are neither shuffled nor dropped.", ge=0, le=1000,
                             ss="ss_keep_tokens")
     keep_separator: str = option(
-        "", "Sign in captions that parts the tags that stay (before it, and after a second one) from those that may change, "
-        "as |||. Empty: none.")
+        "", "Mark in captions, such as |||: tags before it (and after a second one) stay as they are, the others may change. "
+        "Empty: none.")
     tag_dropout: float = option(0.0, "Share of tags that are left out, anew each time.", ge=0, le=1,
                                 ss="ss_caption_tag_dropout_rate")
     tag_dropout_kind: TagDropout = option(
-        "each tag", "Leaves out each tag by itself; the last of the tags that often and those before it less and less; or all of "
-        "them at once.", label="Tags are left out", source="OneTrainer's modes RANDOM, RANDOM WEIGHTED and FULL")
+        "each tag", "Leaves out each tag by itself; the last tag that often and earlier ones less and less; or all tags at once.",
+        label="Tags are left out", source="OneTrainer's modes RANDOM, RANDOM WEIGHTED and FULL")
     tags_to_drop: tuple[str, ...] = option(
-        (), "Tags that may be left out, one a line, * for any letters. Empty: all but the kept ones.", widget="textarea")
-    tags_to_keep: tuple[str, ...] = option((), "Tags that are never left out, one a line, * for any letters.",
+        (), "Tags that may be left out, one per line, * for any letters. Empty: all but the kept ones.", widget="textarea")
+    tags_to_keep: tuple[str, ...] = option((), "Tags that are never left out, one per line, * for any letters.",
                                            widget="textarea")
     tag_patterns: Literal["words", "regular expressions"] = option(
         "words", "Takes the lines of the two lists as words with * for any letters, or each as a regular expression for a whole "
-        "tag, as (red|blue) hat.", label="Lists of tags hold")
-    shuffle: bool = option(False, "Puts the tags in another order each time.", label="Shuffle tags", ss="ss_shuffle_caption")
-    dropout: float = option(0.0, "Share of captions that are left out whole. Nothing in them learns then, embeddings neither.",
+        "tag, such as (red|blue) hat.", label="Lists of tags hold")
+    shuffle: bool = option(False, "Shuffles the tags each time.", label="Shuffle tags", ss="ss_shuffle_caption")
+    dropout: float = option(0.0, "Share of captions that are left out as a whole, embeddings included, which learn nothing then.",
                             ge=0, le=1, label="Caption dropout", ss="ss_caption_dropout_rate")
-    dropout_every_epochs: int = option(0, "Leaves out all captions of every so many epochs, the first counted as 1; 0 never.",
+    dropout_every_epochs: int = option(0, "Leaves out all captions in every Nth epoch, the first being 1; 0 never.",
                                        ge=0, le=10_000, label="Caption dropout every", unit="epochs",
                                        ss="ss_caption_dropout_every_n_epochs")
-    trigger_word: str = option("", "Word that begins each caption in which it does not stand yet.", tokens="caption",
+    trigger_word: str = option("", "Word put before each caption that does not contain it yet.", tokens="caption",
                                label="Trigger word")
     weighted: bool = option(
         False, "Reads (words:1.2), (more) and [less] as the WebUI does in prompts. Off: brackets are letters.",

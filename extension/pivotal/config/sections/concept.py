@@ -24,25 +24,26 @@ class Concept:
     repeats: float = option(
         1.0, "Times each image is seen in an epoch; 0.1 is a tenth of them, in turn. Of regularization: 1 is as many "
         "images as are trained on.", above=0, le=10_000, first_page=True)
-    images_per_epoch: int | None = option(None, "Exactly so many images in an epoch, in turn. Empty: as the repeats say.",
+    images_per_epoch: int | None = option(None, "Exactly this many images in an epoch, in turn. Empty: as the repeats say.",
                                           ge=1, le=10_000_000)
     loss_weight: float = option(1.0, "How much its images count in the loss.", ge=0, le=100)
     captions: ConceptCaptions = option(
         "as the run", "Where its captions come from: as in the dataset's own option, or from the text below.")
-    caption_list: str = option("", "Text file with a caption a line, for captions from a list. Empty: as the run.",
+    caption_list: str = option("", "Text file with one caption per line, for captions from a list. Empty: as the run.",
                                widget="folder", label="File of captions")
     text: str = option("", "Caption of its images that have no caption file; with captions from text, of all of them.",
                        tokens="caption", label="Caption text")
-    trigger_word: str = option("", "Word that begins each caption in which it does not stand yet. Empty: as the run.",
+    trigger_word: str = option("", "Word put before each caption that does not contain it yet. Empty: as the run.",
                                tokens="caption")
     prefix: str = option("", "Text before each caption. Empty: as the run.", tokens="caption", label="Caption prefix")
     suffix: str = option("", "Text after each caption. Empty: as the run.", tokens="caption", label="Caption suffix")
     keep_tags: int | None = option(
         None, "Number of tags at the beginning that are neither shuffled nor dropped. Empty: as the run.", ge=0, le=1000)
     tag_dropout: float | None = option(None, "Share of tags that are left out, anew each time. Empty: as the run.", ge=0, le=1)
-    tags_to_drop: tuple[str, ...] = option((), "Tags that may be left out, one a line. Empty: as the run.", widget="textarea")
-    tags_to_keep: tuple[str, ...] = option((), "Tags that are never left out, one a line. Empty: as the run.", widget="textarea")
-    shuffle: OnOff = option("as the run", "Puts the tags in another order each time.", label="Shuffle tags")
+    tags_to_drop: tuple[str, ...] = option((), "Tags that may be left out, one per line. Empty: as the run.", widget="textarea")
+    tags_to_keep: tuple[str, ...] = option(
+        (), "Tags that are never left out, one per line. Empty: as the run.", widget="textarea")
+    shuffle: OnOff = option("as the run", "Shuffles the tags each time.", label="Shuffle tags")
     dropout: float | None = option(None, "Share of captions that are left out whole. Empty: as the run.", ge=0, le=1,
                                    label="Caption dropout")
     subfolders: bool = option(False, "Takes the images in subfolders, too.")

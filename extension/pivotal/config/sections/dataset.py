@@ -17,8 +17,8 @@ class Dataset:
         "hf:owner/name on Hugging Face.",
         label="Dataset folder", widget="folder", first_page=True)
     resolution: str = option(
-        "", "Size of the images in training: a side, several as 512, 768 to be taken in turn, or 640x512 (width x height). "
-        "Empty takes the checkpoint's own.", unit="px", ss="ss_resolution")
+        "", "Size of the images in training: one side, several sides in turn (512, 768), or width x height (640x512). Empty "
+        "takes the checkpoint's own.", unit="px", ss="ss_resolution")
     subfolders: bool = option(False, "Takes the images in subfolders, too.")
     repeats_in_names: bool = option(
         False, "Takes a subfolder named 10_red cat as ten repeats, and red cat as the caption of images without a file.",
@@ -27,17 +27,17 @@ class Dataset:
     loss_weight: float = option(1.0, "How much its images count in the loss beside those of Concepts.", ge=0, le=100)
     captions: Literal["files", "file names", "object", "style", "own", "list"] = option(
         "files", "Takes captions from files beside the images, from the images' names, from templates, or from a list in a file.")
-    caption_extension: str = option(".txt", "Ending of caption files, as .txt or .caption.", label="Caption files end in")
+    caption_extension: str = option(".txt", "Ending of caption files, such as .txt or .caption.", label="Caption files end in")
     templates: tuple[str, ...] = option(
-        (), "Holds your own templates, one a line. [name] or {} becomes the placeholders, [filewords] the caption file.",
+        (), "Your own templates, one per line. [name] or {} becomes the placeholders, [filewords] the caption file.",
         widget="textarea", tokens="caption", shown_when=("dataset.captions", ("own",)))
     caption_list: str = option(
-        "", "Text file with a caption a line, of which an image gets another one each time; [name] and [filewords] as in "
+        "", "Text file with one caption per line; an image gets another one each time. [name] and [filewords] work as in "
         "templates.", widget="folder", label="File of captions", shown_when=("dataset.captions", ("list",)))
     template_place: Literal["instead", "before"] = option(
-        "instead", "Puts a template in the caption's place, or before it; one with [filewords] has it in itself.",
+        "instead", "Puts a template in the caption's place, or before it; a template with [filewords] contains it anyway.",
         label="Template and caption", shown_when=("dataset.captions", ("object", "style", "own", "list")))
-    image_column: str = option("image", "Name of the images' column in a .jsonl file or a dataset of Hugging Face.")
+    image_column: str = option("image", "Name of the images' column in a .jsonl file or a Hugging Face dataset.")
     text_column: str = option("text", "Name of the captions' column.")
     mask_column: str = option("mask", "Name of the masks' column; it need not exist.")
     regularization: Literal["images", "prediction"] = option(

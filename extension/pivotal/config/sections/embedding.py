@@ -31,11 +31,11 @@ class Embedding:
     learning_rate: float | None = option(
         None, "Its own learning rate. Empty takes the optimizer's.", above=0, le=10, label="Learning rate")
     stop_after: float | None = option(
-        None, "Freezes this embedding after so much training. Empty trains to the end.", above=0)
+        None, "Freezes this embedding after this much training. Empty trains to the end.", above=0)
     stop_unit: StopUnit = option(
         "never", "Unit of Stop after: a step is one optimizer update; never trains to the end.")
     schedule: OwnSchedule = option("as the run", "Learning-rate schedule of this embedding.")
-    rates: str = option("", "Its own rates for the schedule rate list, as 0.005:100, 0.001. Empty takes the run's list.",
+    rates: str = option("", "Its own rates for the schedule rate list, such as 0.005:100, 0.001. Empty takes the run's list.",
                         label="Rate list")
     preserve_norm: bool = option(
         False, "Rescales each vector after each step to the median length of its text encoder's own vectors.")

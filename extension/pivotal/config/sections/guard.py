@@ -17,9 +17,9 @@ class Guard:
     bad_step: Literal["skip", "precise", "stop"] = option(
         "skip", "What is done about a step whose numbers are not finite: leaves it out, tries it again in fp32 and goes on "
                 "so, or ends the run.", label="On a bad step")
-    in_a_row: int = option(5, "Ends the run after so many bad steps in a row.", ge=1, le=1000, label="Bad steps in a row",
+    in_a_row: int = option(5, "Ends the run after this many bad steps in a row.", ge=1, le=1000, label="Bad steps in a row",
                            shown_when=_GOES_ON)
-    in_all: int = option(50, "Ends the run after so many bad steps in all.", ge=1, le=1_000_000, label="Bad steps in all",
+    in_all: int = option(50, "Ends the run after this many bad steps in all.", ge=1, le=1_000_000, label="Bad steps in all",
                          shown_when=_GOES_ON)
 
 

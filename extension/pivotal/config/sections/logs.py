@@ -13,7 +13,7 @@ class Logs:
 
     csv: bool = option(True, "Writes each step's loss and rates to steps.csv in the run's folder.", label="CSV")
     tensorboard: bool = option(
-        False, "Writes curves and samples for TensorBoard into the run's folder; only to look at them needs TensorBoard.",
+        False, "Writes curves and samples for TensorBoard into the run's folder; only viewing them needs TensorBoard.",
         label="TensorBoard")
     wandb: str = option(
         "", "Sends curves and samples to this project of Weights & Biases; needs its package and your login. Empty is off.",

@@ -20,7 +20,7 @@ class Loss:
     kind: LossKind = option(
         "mse", "Measures errors: squared, absolute, or squared near zero and absolute far out, which outliers sway less.",
         label="Loss", ss="ss_loss_type")
-    mix: str = option("", "Several kinds at once, each with its weight, as: mse 0.7, l1 0.3. Empty takes the one above.",
+    mix: str = option("", "Several kinds at once, each with its weight: mse 0.7, l1 0.3. Empty takes the one above.",
                       label="Loss mixture")
     huber_c: float = option(0.1, "Where Huber and smooth L1 turn from squared to absolute.", above=0, le=10, label="Huber c",
                             ss="ss_huber_c")
@@ -34,7 +34,7 @@ class Loss:
     gamma: float = option(5.0, "Gamma of min-SNR (5 in the paper, smaller is stronger) or of P2 (1 in the paper).", above=0,
                           le=20, ss="ss_min_snr_gamma", shown_when=("loss.weighting", ("min-snr", "p2")))
     by_timestep: str = option(
-        "", "Weights of your own: timestep:weight, lines between them, as 0:1, 500:0.5, 1000:1. Empty is 1 everywhere.",
+        "", "Weights of your own: timestep:weight, lines between them, such as 0:1, 500:0.5, 1000:1. Empty is 1 everywhere.",
         label="Weights by timestep")
     v_like: float = option(
         0.0, "Weighs timesteps of a model that predicts noise as if it predicted velocity, this much of it; 0 is off.", ge=0,
@@ -55,18 +55,18 @@ class Noise:
                                  label="Random offset strength", ss="ss_noise_offset_random_strength",
                                 void_when=(("noise.offset", (0.0,), "The noise offset is 0."),))
     offset_by_timestep: bool = option(
-        False, "Gives noisier timesteps more of the offset, as a diffusion of its own would have it.",
+        False, "Gives noisier timesteps more of the offset, as if the offset were a diffusion of its own.",
         label="Generalized offset", source="arXiv:2412.03134, algorithm 1")
-    adaptive_scale: float = option(0.0, "Adds so many times each channel's mean brightness to the offset's strength.",
+    adaptive_scale: float = option(0.0, "Adds each channel's mean brightness, times this, to the offset's strength.",
                                    ge=-1, le=1, label="Adaptive noise scale", ss="ss_adaptive_noise_scale")
-    multires_iterations: int = option(0, "Adds noise of ever coarser grain, so many times (pyramid noise); 6 is usual.", ge=0,
+    multires_iterations: int = option(0, "Adds ever coarser noise this many times (pyramid noise); 6 is usual.", ge=0,
                                       le=64, label="Multires iterations", ss="ss_multires_noise_iterations")
     multires_discount: float = option(0.3, "Strength of each coarser grain over the finer one.", ge=0, le=1,
                                       label="Multires discount", ss="ss_multires_noise_discount",
                                      void_when=(("noise.multires_iterations", (0,), "There are no multires iterations."),))
-    perturbation: float = option(0.0, "Adds noise both to what the model sees and to what it shall find.", ge=0, le=1,
+    perturbation: float = option(0.0, "Adds noise both to what the model sees and to what it should find.", ge=0, le=1,
                                  source="OneTrainer, perturbation noise weight")
-    input_perturbation: float = option(0.0, "Adds noise to what the model sees and not to what it shall find; 0.1 is usual.",
+    input_perturbation: float = option(0.0, "Adds noise to what the model sees and not to what it should find; 0.1 is usual.",
                                        ge=0, le=1, ss="ss_ip_noise_gamma", source="arXiv:2301.11706")
 
 

@@ -20,8 +20,8 @@ class Measure:
     share: float = option(
         0.0, "Holds this share of the training images back to measure on them, drawn by the run's seed; 0 none.", ge=0, le=0.9,
         label="Held-back share", void_when=_NONE)
-    every_steps: int = option(0, "Measures every so many steps, too; 0 only before and after the run.", ge=0, unit="steps",
+    every_steps: int = option(0, "Measures every N steps, too; 0 only before and after the run.", ge=0, unit="steps",
                               label="Measure every", void_when=_NONE)
     patience: int | None = option(
-        None, "Ends the run after so many measurements in a row without a new best. Empty trains to the end.", ge=1, le=1000)
+        None, "Ends the run after this many measurements in a row without a new best. Empty trains to the end.", ge=1, le=1000)
     restore_best: bool = option(False, "Makes the best measured step the run's result, not the last one.")

@@ -77,7 +77,7 @@ class Targets:
     learning_rate: float = option(
         1e-4, "Learning rate of the network on the UNet; 0.0001 is usual, 0 changes nothing.", ge=0, le=10, first_page=True,
         label="Network learning rate", ss="ss_unet_lr", void_when=(_NO_UNET, RELATIVE))
-    stop_after: float | None = option(None, "Freezes the UNet's network after so much training. Empty trains to the end.",
+    stop_after: float | None = option(None, "Freezes the UNet's network after this much training. Empty trains to the end.",
                                       above=0, label="Stop the UNet after", void_when=(_NO_UNET,))
     stop_unit: StopUnit = option("never", "Unit of Stop the UNet after.", label="UNet stop unit", void_when=(_NO_UNET,))
     text_encoder_1: bool = option(False, "Puts the network on the (first) text encoder.", label="Train text encoder 1")
@@ -88,17 +88,17 @@ class Targets:
     text_encoder_2_rate: float = option(5e-5, "Learning rate of the network on the second text encoder.", ge=0, le=10,
                                         label="Text encoder 2 learning rate", void_when=(_NO_ENCODER_2, RELATIVE))
     text_encoder_stop_after: float | None = option(
-        None, "Freezes the text encoders' networks after so much training. Empty trains to the end.", above=0,
+        None, "Freezes the text encoders' networks after this much training. Empty trains to the end.", above=0,
         label="Stop the text encoders after")
     text_encoder_stop_unit: StopUnit = option("never", "Unit of Stop the text encoders after.",
                                               label="Text encoder stop unit")
     schedule: OwnSchedule = option("as the run", "Learning-rate schedule of the network.", label="Network schedule",
                                    void_when=(RELATIVE,))
-    rates: str = option("", "Its own rates for the schedule rate list, as 0.005:100, 0.001. Empty takes the run's list.",
+    rates: str = option("", "Its own rates for the schedule rate list, such as 0.005:100, 0.001. Empty takes the run's list.",
                         label="Network rate list")
     layers: Literal["attention and feed-forward", "attention", "cross-attention", "self-attention"] = option(
         "attention and feed-forward", "Layers of the UNet's transformers that get a network.", void_when=(_NO_UNET,))
-    filter: str = option("", "Keeps only UNet layers whose name matches this regular expression, as attn2|up_blocks\\.1.",
+    filter: str = option("", "Keeps only UNet layers whose name matches this regular expression, such as attn2|up_blocks\\.1.",
                          label="Layer filter", void_when=(_NO_UNET,))
 
 

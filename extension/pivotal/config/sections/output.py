@@ -15,19 +15,19 @@ Sampler = Literal["DDIM", "Euler", "Euler a", "DPM++ 2M"]
 class Save:
     """Files on the way."""
 
-    every_steps: int = option(0, "Writes a copy of what is trained every so many steps; 0 only at the end.", ge=0,
+    every_steps: int = option(0, "Writes a copy of what is trained every N steps; 0 only at the end.", ge=0,
                              unit="steps", label="Save every")
-    every_epochs: float | None = option(None, "Writes a copy every so many epochs, too. Empty: no.", above=0, le=1_000_000,
+    every_epochs: float | None = option(None, "Writes a copy every N epochs, too. Empty: no.", above=0, le=1_000_000,
                                         unit="epochs")
-    every_minutes: float | None = option(None, "Writes a copy every so many minutes of training, too. Empty: no.", above=0,
+    every_minutes: float | None = option(None, "Writes a copy every N minutes of training, too. Empty: no.", above=0,
                                          le=1_000_000, unit="minutes")
     keep_copies: int | None = option(
-        None, "Keeps only so many of the newest copies of this run. Empty keeps all.", ge=1, le=1_000_000)
+        None, "Keeps only this many of the newest copies of this run. Empty keeps all.", ge=1, le=1_000_000)
     state_every_steps: int = option(
-        100, "Writes what resuming needs every so many steps, so that a crash loses little; 0 only at a stop.", ge=0,
+        100, "Writes what resuming needs every N steps, so that a crash loses little; 0 only at a stop.", ge=0,
         unit="steps", label="Save the state every")
     state_every_minutes: float | None = option(
-        None, "Writes it every so many minutes of training, too. Empty: no.", above=0, le=1_000_000, unit="minutes")
+        None, "Writes it every N minutes of training, too. Empty: no.", above=0, le=1_000_000, unit="minutes")
     ema: Literal["averaged", "last", "both"] = option(
         "averaged", "With an EMA: writes the average, the last step's values, or both (as NAME-raw).", label="EMA files")
     precision: Literal["fp16", "bf16", "fp32"] = option(
@@ -47,15 +47,15 @@ class Save:
 class Samples:
     """Preview images."""
 
-    every_steps: int = option(100, "Draws the sample prompts every so many steps; 0 never.", ge=0, unit="steps",
+    every_steps: int = option(100, "Draws the sample prompts every N steps; 0 never.", ge=0, unit="steps",
                              label="Sample every", first_page=True)
-    every_epochs: float | None = option(None, "Draws them every so many epochs, too. Empty: no.", above=0, le=1_000_000,
+    every_epochs: float | None = option(None, "Draws them every N epochs, too. Empty: no.", above=0, le=1_000_000,
                                         unit="epochs")
     prompts: tuple[str, ...] = option(
-        (), "Prompts to draw, one a line; --n --w --h --d --l --s --ss set negative, size, seed, scale, steps, sampler; # leaves "
-        "a line out. Empty takes the first captions.",
+        (), "Prompts to draw, one per line; --n --w --h --d --l --s --ss set negative, size, seed, scale, steps, sampler; # "
+        "skips a line. Empty takes the first captions.",
         label="Sample prompts", widget="sample lines", tokens="prompt", first_page=True)
-    negative: str = option("", "Says what the samples shall not show.", tokens="prompt", label="Negative prompt")
+    negative: str = option("", "What the samples should not show.", tokens="prompt", label="Negative prompt")
     steps: int = option(20, "Number of sampling steps.", ge=1, le=150, label="Sampling steps")
     sampler: Sampler = option("Euler", "Sampler of the previews.", void_when=(
         ("samples.host_sampler", (), "The WebUI's own sampler draws."),))

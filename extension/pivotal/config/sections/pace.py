@@ -29,9 +29,9 @@ class Schedule:
                             void_when=(RELATIVE,))
     cycles: float = option(1.0, "Number of restarts or waves, the first included.", above=0, le=1000)
     power: float = option(1.0, "Exponent of the polynomial; 1 is a line.", above=0, le=100)
-    rates: str = option("", "For a rate list: rates, each up to a step, in place of learning rates, as 0.005:100, 0.001:1000, "
-                            "1e-5. After the last step nothing is learned.", label="Rate list")
-    points: str = option("", "For points: places in steps or percent and the factor there, with lines between, as 0:0, "
+    rates: str = option("", "For a rate list: rates, each up to a step, in place of learning rates, such as 0.005:100, "
+                            "0.001:1000, 1e-5. After the last step nothing is learned.", label="Rate list")
+    points: str = option("", "For points: places in steps or percent and the factor there, with lines between, such as 0:0, "
                              "10%:1, 100%:0.1.")
     formula: str = option(
-        "", "For a formula: the factor as arithmetic in p (0 to 1), step and steps, as (1 + cos(pi * p)) / 2.")
+        "", "For a formula: the factor as arithmetic in p (0 to 1), step and steps, such as (1 + cos(pi * p)) / 2.")

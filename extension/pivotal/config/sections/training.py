@@ -24,11 +24,12 @@ class Length:
         void_when=(("length.epochs", (), "The length is given in epochs."),
                    ("length.images", (), "The length is given in images.")))
     epochs: float | None = option(
-        None, "Counts the run in times that each image is seen, in place of steps. Empty: steps count.", above=0, le=1_000_000)
+        None, "Length in epochs instead of steps; each image is seen as often in one as its repeats say. Empty: steps count.",
+        above=0, le=1_000_000)
     images: int | None = option(
-        None, "Counts the run in images seen, repeats counted, in place of steps. Empty: steps count.", ge=1, le=10**10)
+        None, "Length in images seen, repeats counted, instead of steps. Empty: steps count.", ge=1, le=10**10)
     minutes: float | None = option(
-        None, "Ends the run after so many minutes of training, or with its last step if that comes first. Empty: no clock.",
+        None, "Ends the run after this many minutes of training, or with its last step if that comes first. Empty: no clock.",
         above=0, le=1_000_000, unit="minutes", label="Time limit")
 
 
@@ -48,12 +49,12 @@ class Optimizer:
     """What turns gradients into updates."""
 
     kind: Kind = option(
-        "adamw", "Names the method of the updates. Prodigy and D-Adaptation find the rate themselves: give them rates of 1.",
+        "adamw", "How the weights are updated. Prodigy and D-Adaptation find the rate themselves: give them rates of 1.",
         label="Optimizer", ss="ss_optimizer",
         source="adamw arXiv:1711.05101, lion arXiv:2302.06675, adafactor arXiv:1804.04235, prodigy arXiv:2306.06101, "
                "d-adaptation arXiv:2301.07733, schedule-free arXiv:2405.15682, came arXiv:2307.02047, adan arXiv:2208.06677, "
                "ademamix arXiv:2409.03137, stableadamw arXiv:2304.13013, lamb arXiv:1904.00962, 8-bit arXiv:2110.02861")
-    name: str = option("", "Class of torch.optim or pytorch_optimizer, as RAdam or pytorch_optimizer.Amos.",
+    name: str = option("", "Class of torch.optim or pytorch_optimizer, such as RAdam or pytorch_optimizer.Amos.",
                        label="Optimizer class", shown_when=("optimizer.kind", ("other",)))
     learning_rate: float = option(
         5e-3, "Size of an update. For embeddings 0.001 to 0.02 is usual; 0 changes nothing (a control run).",
@@ -99,12 +100,13 @@ class Optimizer:
     decay_rate: float = option(-0.8, "How fast Adafactor's memory of squared gradients grows: 1 - steps to this power.", ge=-1,
                                le=0, shown_when=_ADAFACTOR)
     arguments: tuple[str, ...] = option(
-        (), "More arguments for the optimizer's class, one a line, as cautious = True.", widget="textarea")
+        (), "More arguments for the optimizer's class, one per line, such as cautious = True.", widget="textarea")
     ema_decay: float | None = option(
         None, "Keeps an average over the steps in place of the last values; 0.998 for small datasets. Empty: off.", ge=0,
         le=0.99999, label="EMA decay")
     ema_half_life: float | None = option(
-        None, "The same average by images: after so many, what was counts half. Batch size and accumulation do not change it.",
+        None, "The same average counted in images: after this many, older values count half. Batch size and accumulation do not "
+        "change it.",
         above=0, le=10**9, unit="images", label="EMA half-life")
     clip_norm: float | None = option(
         None, "Shortens each part's gradient to this length at most; 1 is usual. Empty: never.", above=0, le=1000,
@@ -143,5 +145,5 @@ class Objective:
         "auto", "Lets the last timestep be pure noise, so that very dark and bright images can be learned; needs v.",
         label="Zero terminal SNR", ss="ss_zero_terminal_snr", source="arXiv:2305.08891")
     clip_skip: int | None = option(
-        None, "Takes the text encoder's output so many layers from its end. Empty: as the host does in prompts.",
+        None, "Takes the text encoder's output this many layers from its end. Empty: as the host does in prompts.",
         ge=1, le=12, ss="ss_clip_skip")
