@@ -37,7 +37,6 @@ from pivotal.jobs.checks import plan
 from pivotal.jobs.desk import Desk
 
 SLOW = 0.06  # s for a file
-atomic.ABANDONED_S = 0.0  # nobody else writes here
 KINDS = ("as it is", "slow", "full")  # of disks
 RUN = {"name": "run", "embeddings.0.placeholder": "zkteal", "embeddings.0.initial_text": "green", "embeddings.0.token_count": 2,
        "network.method": "lora", "network.rank": 2, "targets.learning_rate": 1e-3, "optimizer.learning_rate": 0.02,

@@ -31,6 +31,7 @@ COMPLETE = {
     "PyYAML": "6.0",
     "Pillow": "9.5.0",
     "numpy": "1.26.2",
+    "psutil": "5.9.5",
     "tqdm": "4.65.0",
     "setuptools": "69.5.1",
     "gradio": "3.41.2",

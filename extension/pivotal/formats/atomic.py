@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
+import platform
+import re
 import time
 import uuid
+import zlib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
 from torch import Tensor
 
 from pivotal.formats.tensor_bytes import tensor_pieces
 
 SUFFIX = ".pivotal-tmp"  # no host reads files that end so, even in its embeddings folder
-ABANDONED_S = 600.0  # without a byte written; who writes still may be another program on the same folder
+OWNER = re.compile(rf"\.(?P<machine>[0-9a-f]{{8}})-(?P<process>\d+)-[0-9a-f]{{8}}{re.escape(SUFFIX)}$")
+ABANDONED_S = 600.0  # without a byte written, of a process on another machine or one whose number may be somebody else's by now
 PATIENCE_S, LOOKS_EVERY_S = 2.0, 0.1  # for Windows, where a virus scanner or an indexer opens what is new or old for a moment
 
 
@@ -30,7 +35,7 @@ def write_pieces(path: Path, pieces: Iterable[bytes | memoryview]) -> None:
         OSError: the disk is full, the folder cannot be written; `path` is as it was and nothing is left behind.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{SUFFIX}")
+    temporary = path.with_name(f".{path.name}.{_machine()}-{os.getpid()}-{uuid.uuid4().hex[:8]}{SUFFIX}")
     try:
         with temporary.open("xb") as file:
             for piece in pieces:
@@ -89,7 +94,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
 def remove_leftovers(folder: Path, *, deep: bool = False) -> list[Path]:
     """Deletes the temporary files that a killed process left in `folder`, if `deep` in all folders in it, too; returns them.
 
-    Those that were written to a moment ago stay: another run, a tool or a second WebUI may be at it.
+    Those that another run, a tool or a second WebUI may be writing stay: of a process that is there, or on another machine, until
+    nothing was written for ten minutes.
     """
     found = [path for path in (folder.rglob if deep else folder.glob)(f".*{SUFFIX}") if _is_abandoned(path)]
     for path in found:
@@ -97,7 +103,15 @@ def remove_leftovers(folder: Path, *, deep: bool = False) -> list[Path]:
     return found
 
 
+def _machine() -> str:
+    """Tells computers, and containers, on one network drive apart: each has process numbers of its own."""
+    return f"{zlib.crc32(platform.node().encode()):08x}"
+
+
 def _is_abandoned(path: Path) -> bool:
+    owner = OWNER.search(path.name)
+    if owner and owner["machine"] == _machine() and not psutil.pid_exists(int(owner["process"])):
+        return True
     try:
         return path.is_file() and abs(time.time() - path.stat().st_mtime) > ABANDONED_S
     except OSError:  # it has got its name meanwhile

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import struct
+import subprocess
+import sys
 import time
 import tracemalloc
 
@@ -91,6 +94,18 @@ def test_leftovers_of_a_killed_process_are_removed_and_nothing_else(tmp_path):
         os.utime(path, (time.time() - 3600,) * 2)
     assert remove_leftovers(tmp_path) == [left]
     assert [path.name for path in tmp_path.iterdir()] == ["emb.safetensors"]
+
+
+def test_what_a_process_that_is_gone_has_left_is_removed_at_once(tmp_path, monkeypatch):
+    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, text=True, check=True)
+    names = []
+    for process, machine in ((gone.stdout.strip(), "here"), (os.getpid(), "here"), (gone.stdout.strip(), "elsewhere")):
+        monkeypatch.setattr(os, "getpid", lambda process=process: process)
+        monkeypatch.setattr(platform, "node", lambda machine=machine: machine)
+        monkeypatch.setattr(os, "replace", lambda old, _: names.append(old))
+        write_bytes(tmp_path / "emb.safetensors", b"half")
+    monkeypatch.setattr(platform, "node", lambda: "here")
+    assert remove_leftovers(tmp_path) == names[:1]
 
 
 def test_what_somebody_else_is_writing_is_no_leftover(tmp_path):
