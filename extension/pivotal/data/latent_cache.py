@@ -103,10 +103,7 @@ class Disk:
     def put(self, key: Key, encoded: Encoded) -> None:
         tensors = {name: tensor for name, tensor in vars(encoded).items() if tensor is not None}
         try:
-            try:
-                put_kept(self.path(key), tensors)
-            except FileNotFoundError:  # a run that began beside this one took the temporary file for one that was left behind
-                put_kept(self.path(key), tensors)
+            put_kept(self.path(key), tensors)
         except OSError as error:
             raise DatasetError(f"{self.folder} cannot take the latents ({error.strerror or error}); make room, or keep them "
                                "in memory.") from error

@@ -72,8 +72,10 @@ class Denoiser:
 
     def _told(self, batch: Batch, vectors: Vectors, kept: TextCache | None = None) -> Conditioning:
         model = self.model
-        # fp16 beside a UNet in bf16, as Forge may have it: gradients would vanish in it, for only work in fp16 is scaled.
-        weights = model.text_dtype if model.text_dtype == torch.float16 else model.dtype
+        # fp16 beside a UNet in bf16, as Forge may have it: gradients would vanish in it, for only work in fp16 is scaled. A
+        # processor's norms, though, take no fp16 weights under autocast.
+        is_narrow = model.text_dtype == torch.float16 and model.device.type != "cpu"
+        weights = torch.float16 if is_narrow else model.dtype
         with autocast(model.device, self.compute, weights):
             told = model.encode_prompts(batch.prompts, vectors) if kept is None else kept.encode(model, batch.prompts, vectors)
         return told if self._pads else without_padding(told, batch.prompts)

@@ -138,6 +138,17 @@ def test_work_in_fp32_over_a_hosts_half_precision_is_done_in_fp32():
     assert next(lent.unet.parameters()) is weight and (lent.dtype, lent.text_dtype) == (torch.float16, torch.float16)
 
 
+def test_a_processor_takes_a_text_encoder_in_fp16_beside_a_unet_in_bf16():
+    """Where torch casts no norm; the numbers are those of the same weights in fp32, to what bf16 can tell."""
+    model = tiny.tiny_model("sd1")
+    model.text_encoders[0].module.half()
+    model = replace(model, unet=OnlyCrossAttention(model.widths[0]).bfloat16())
+    found = gradient(model, torch.bfloat16, 1.0)
+    model.text_encoders[0].module.float()
+    exact = gradient(model, torch.bfloat16, 1.0)
+    assert (found - exact).norm() < 0.02 * exact.norm()
+
+
 def test_small_gradients_reach_the_text_side_of_a_unet_in_fp16_whose_weights_are_cast():
     """bf16 needs no scaler, so nothing on the way may be fp16: what is told to the UNet, and the vectors among the tokens."""
     model = tiny.tiny_model("sd1")
